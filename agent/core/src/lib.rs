@@ -1,0 +1,1 @@
+//! What the agent decides: a state machine without clock, files or tokio.

@@ -1,0 +1,1 @@
+//! The agent's shell: link, journal, processes, package databases and the command line.

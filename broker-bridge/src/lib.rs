@@ -1,0 +1,1 @@
+//! The bridge's shell: MQTT endpoint, HTTP, database, certificates and the command line.
