@@ -1,0 +1,164 @@
+//! Text to tree: which of the two formats a text is, and reading it under bounds.
+//! Never expands a merge key, follows an include or guesses a type a document did not write.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{DocumentError, DocumentPath};
+use crate::limits::DOCUMENT_BYTES_MAX;
+use crate::node::Node;
+
+/// The format of a document's text, in the API's names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DocumentFormat {
+    /// JSON.
+    Json,
+    /// YAML 1.2.
+    Yaml,
+}
+
+impl DocumentFormat {
+    /// The format a text is in: JSON when its first visible character is a brace, else YAML.
+    pub fn of(text: &str) -> Self {
+        if text.trim_start().starts_with('{') {
+            Self::Json
+        } else {
+            Self::Yaml
+        }
+    }
+
+    /// The API's name of the format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::Yaml => "YAML",
+        }
+    }
+}
+
+/// Reads a document's bytes into a checked tree.
+pub(crate) fn read(content: &[u8]) -> Result<Node, DocumentError> {
+    if content.len() > DOCUMENT_BYTES_MAX {
+        return Err(DocumentError::TooLarge {
+            bytes: content.len(),
+            limit: DOCUMENT_BYTES_MAX,
+        });
+    }
+    let text = std::str::from_utf8(content).map_err(DocumentError::NotUtf8)?;
+    let node: Node = match DocumentFormat::of(text) {
+        DocumentFormat::Json => serde_json::from_str(text).map_err(DocumentError::Json)?,
+        DocumentFormat::Yaml => read_yaml(text)?,
+    };
+    node.check(&DocumentPath::default())?;
+    Ok(node)
+}
+
+#[cfg(feature = "yaml")]
+fn read_yaml(text: &str) -> Result<Node, DocumentError> {
+    use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
+
+    // A scalar that another YAML reader takes for text stays text: file modes (0755), dates
+    // with underscores, `yes`. Duplicate keys pass so that `Node::check` can name their place.
+    let options = serde_saphyr::options! {
+        duplicate_keys: DuplicateKeyPolicy::PassThrough,
+        merge_keys: MergeKeyPolicy::Error,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        strict_booleans: true,
+        with_snippet: false,
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 4_096,
+            max_replay_stack_depth: 8,
+            max_alias_expansions_per_anchor: 64,
+        },
+        budget: serde_saphyr::budget! {
+            max_reader_input_bytes: Some(DOCUMENT_BYTES_MAX),
+            flow_nesting_limit: YAML_DEPTH_MAX,
+            max_events: 80_000,
+            max_aliases: 64,
+            max_anchors: 64,
+            max_recorded_anchor_events: 4_096,
+            max_recorded_anchor_bytes: DOCUMENT_BYTES_MAX,
+            max_depth: YAML_DEPTH_MAX,
+            max_documents: 1,
+            max_nodes: 40_000,
+            max_total_scalar_bytes: 2 * DOCUMENT_BYTES_MAX,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options)
+        .map_err(|error| DocumentError::Yaml(Box::new(error)))
+}
+
+/// Above the language's own depth, so that `Node::check` names the place; below what a stack holds.
+#[cfg(feature = "yaml")]
+const YAML_DEPTH_MAX: usize = 64;
+
+#[cfg(not(feature = "yaml"))]
+fn read_yaml(_text: &str) -> Result<Node, DocumentError> {
+    Err(DocumentError::YamlNotBuilt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        let error = read(text.as_bytes()).unwrap_err();
+        let source = std::error::Error::source(&error)
+            .map(|source| format!(": {source}"))
+            .unwrap_or_default();
+        format!("{error}{source}")
+    }
+
+    #[test]
+    fn a_key_given_twice_is_refused_with_its_place_in_both_formats() {
+        assert_eq!(
+            refusal(r#"{"a": {"b": 1, "c": [], "b": 2}}"#),
+            "a.b: given twice; keep one"
+        );
+        assert_eq!(
+            refusal("a:\n  b: 1\n  b: 2\n"),
+            "a.b: given twice; keep one"
+        );
+    }
+
+    #[test]
+    fn yaml_scalars_that_only_look_like_numbers_or_booleans_stay_text() {
+        let node = read(b"mode: 0755\nid: 1_000\nflag: yes\ncount: 12\n").unwrap();
+        assert_eq!(
+            node.to_json().to_string(),
+            r#"{"mode":"0755","id":"1_000","flag":"yes","count":12}"#
+        );
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused_before_it_expands() {
+        let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..9 {
+            let below = vec![format!("*a{}", level - 1); 9].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        }
+        assert!(refusal(&text).starts_with("document is not valid YAML: "));
+    }
+
+    #[test]
+    fn merge_keys_and_second_documents_are_refused() {
+        assert!(refusal("a: &a {x: 1}\nb:\n  <<: *a\n").starts_with("document is not valid YAML"));
+        assert!(refusal("a: 1\n---\nb: 1\n").starts_with("document is not valid YAML"));
+    }
+
+    #[test]
+    fn depth_and_size_are_bounded_in_both_formats() {
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(40), "]".repeat(40));
+        assert!(refusal(&deep).ends_with("nested more than 24 levels deep"));
+        let deep = format!("a: {}{}", "[".repeat(40), "]".repeat(40));
+        assert!(refusal(&deep).ends_with("nested more than 24 levels deep"));
+        let deep = format!("a: {}{}", "[".repeat(4_000), "]".repeat(4_000));
+        assert!(refusal(&deep).starts_with("document is not valid YAML"));
+        let long = format!("a: {}", "x".repeat(DOCUMENT_BYTES_MAX));
+        assert_eq!(
+            refusal(&long),
+            "document is 65539 bytes; at most 65536 are allowed"
+        );
+    }
+}
