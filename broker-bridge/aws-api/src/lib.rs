@@ -3,5 +3,6 @@
 
 pub mod error;
 pub mod model;
+pub mod sigv4;
 
 pub use error::ApiError;
