@@ -1,8 +1,11 @@
 //! The AWS wire: the service model's table, validation, shapes, errors and SigV4.
 //! Never does I/O, reads a clock or draws randomness: the time, the keys and the bytes come in.
 
+pub mod call;
 pub mod error;
 pub mod model;
+pub mod shape;
 pub mod sigv4;
 
+pub use call::{BODY_BYTES_MAX, Call, Coverage, Reply, coverage, operation_of, parse};
 pub use error::ApiError;
