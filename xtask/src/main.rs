@@ -1,21 +1,47 @@
-//! Chores of this workspace, run as `cargo xtask <chore>`.
-//! Never part of a shipped binary.
+//! Chores of the workspace, run as `cargo xtask <chore>`; `cargo xtask help` lists them.
+//! Never part of the product; everything a user runs is in the two binaries.
 
-mod model;
-
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 
-const USAGE: &str = "usage: cargo xtask model --from service-2.json --version X [--check]";
+mod model;
+mod tidy;
 
-fn main() -> anyhow::Result<()> {
-    let mut args = lexopt::Parser::from_env();
-    let chore = match args.next()? {
+const HELP: &str = "\
+cargo xtask <chore>
+
+  demo [--once] [--agents N]     build, then run a bridge and agents of this very machine
+  test                           install what is missing (and say so), then run every check
+  bench                          print our figures beside a peer's
+  sim --seed N [--trace]         replay one run of the simulated world
+  sim --seeds COUNT [--from N]   run many
+  tidy                           check the crate graph and the cores' purity
+  model --from service-2.json --version X [--check]
+                                 regenerate the SSM service table, or check it
+";
+
+fn main() -> Result<()> {
+    let mut arguments = lexopt::Parser::from_env();
+    let chore = match arguments.next()? {
         Some(Value(name)) => name.string().context("the chore's name")?,
-        Some(Short(_) | Long(_)) | None => bail!("{USAGE}"),
+        Some(Short(_) | Long(_)) | None => "help".into(),
     };
     match chore.as_str() {
-        "model" => model::run(args),
-        other => bail!("unknown chore {other:?}\n{USAGE}"),
+        "model" => model::run(arguments),
+        "tidy" => tidy::run(),
+        "help" => {
+            say(HELP);
+            Ok(())
+        }
+        other => bail!("unknown chore `{other}`\n\n{HELP}"),
     }
+}
+
+/// The one place of this crate that writes to standard output.
+#[expect(
+    clippy::print_stdout,
+    reason = "a chore talks to the person who started it"
+)]
+fn say(text: impl std::fmt::Display) {
+    println!("{text}");
 }
