@@ -1,6 +1,7 @@
 //! Reads what package managers recorded on disk: what is installed, and what they would offer next.
 //! Never takes a lock, writes, or goes to the network.
 
+pub mod apt;
 pub mod deb822;
 pub mod debian_version;
 pub mod dpkg;

@@ -1,0 +1,17 @@
+//! What apt would offer for a Debian root: its configuration, lists, pins and choice of candidates.
+//! Never starts apt, takes its lock, writes its caches, or fetches anything.
+
+pub mod conf;
+pub mod list;
+pub mod pattern;
+pub mod policy;
+pub mod preferences;
+pub mod release;
+pub mod sources;
+pub mod survey;
+
+pub use policy::{Archive, PackageKey, Version};
+pub use survey::{Absent, Offer, Package, Standing, Survey, Upgrade, survey};
+
+#[cfg(test)]
+mod tests;
