@@ -1,0 +1,184 @@
+//! The journal's storage on a real file system: one directory, held by an exclusive lock.
+//! It never follows the journal's logic: it allocates, reads, writes and syncs what it is told to.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FallocateFlags, FlockOperation};
+
+use crate::{FileInfo, OpenError, Storage};
+
+/// Zeros are written in pieces of this size.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// A directory (0700) of files (0600) on a POSIX file system.
+#[derive(Debug)]
+pub struct DirStorage {
+    path: PathBuf,
+    /// Carries the lock as long as it is open, and takes the directory's own syncs.
+    directory: File,
+}
+
+impl DirStorage {
+    /// Opens, or makes, the directory and locks it until this value is dropped. Parents must exist.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] while another process has it, [`OpenError::Directory`] otherwise.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| OpenError::Directory {
+            path: path.to_owned(),
+            source,
+        };
+        match DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(failed(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+        let directory = File::open(path).map_err(failed)?;
+        match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                directory,
+            }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(OpenError::Locked {
+                path: path.to_owned(),
+            }),
+            Err(errno) => Err(failed(errno.into())),
+        }
+    }
+
+    fn allocate(file: &File, bytes: u64) -> io::Result<()> {
+        // Some file systems cannot allocate ahead; writing the zeros below does it there.
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Allocated but unwritten blocks cost a journal commit of the file system at the first write
+        // of each; written zeros cost one sequential write now, and nothing in each later sync.
+        let mut offset = 0;
+        while offset < bytes {
+            let len =
+                usize::try_from(bytes - offset).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            file.write_all_at(ZEROS.get(..len).unwrap_or_default(), offset)?;
+            offset += len as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Storage for DirStorage {
+    type File = File;
+
+    fn list(&self) -> io::Result<Vec<FileInfo>> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.path)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+                let bytes = metadata.len();
+                files.push(FileInfo { name, bytes });
+            }
+        }
+        Ok(files)
+    }
+
+    fn create(&self, name: &str, bytes: u64) -> io::Result<File> {
+        let path = self.path.join(name);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)?;
+        match Self::allocate(&file, bytes) {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                std::fs::remove_file(&path)?;
+                Err(error)
+            }
+        }
+    }
+
+    fn open(&self, name: &str) -> io::Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(self.path.join(name))
+    }
+
+    fn read_at(&self, file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset + done as u64) {
+                Ok(0) => break,
+                Ok(got) => done += got,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        file.write_all_at(bytes, offset)
+    }
+
+    fn sync_data(&self, file: &File) -> io::Result<()> {
+        file.sync_data()
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path.join(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        self.directory.sync_all()
+    }
+
+    fn free_bytes(&self) -> io::Result<u64> {
+        let stat = rustix::fs::fstatvfs(&self.directory)?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_second_holder_of_the_directory_is_refused_until_the_first_is_gone() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("journal");
+        let first = DirStorage::open(&path).unwrap();
+        let refused = DirStorage::open(&path).unwrap_err();
+        assert!(matches!(refused, OpenError::Locked { path: held } if held == path));
+        drop(first);
+        DirStorage::open(&path).unwrap();
+    }
+
+    #[test]
+    fn files_are_private_and_fully_allocated() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("journal");
+        let storage = DirStorage::open(&path).unwrap();
+        storage.create("segment", 100_000).unwrap();
+        let metadata = std::fs::metadata(path.join("segment")).unwrap();
+        assert_eq!(metadata.len(), 100_000);
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        let directory = std::fs::metadata(&path).unwrap();
+        assert_eq!(directory.permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_missing_parent_is_named() {
+        let refused = DirStorage::open(Path::new("/nonexistent/journal")).unwrap_err();
+        assert!(refused.to_string().contains("/nonexistent/journal"));
+    }
+}

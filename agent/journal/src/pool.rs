@@ -1,0 +1,178 @@
+//! Segment files as a supply: recycled before new ones are made, numbered, salted.
+//! It never hands out a file that still holds a record somebody may need, and keeps one file back
+//! from streams that can do without, so that a full device still takes results and cancels.
+
+use crate::{Storage, StorageError, StreamId, format::SegmentHeader};
+
+const PREFIX: &str = "segment-";
+/// Spare files kept for reuse; what is freed beyond is given back to the device.
+const SPARES_MAX: usize = 3;
+/// Files are made in units of this.
+const BLOCK: u32 = 4096;
+
+/// A source of salts: must be random on a device, may be seeded in a test.
+pub type SaltSource = Box<dyn FnMut() -> u64 + Send>;
+
+/// A file nobody needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Spare {
+    pub(crate) slot: u32,
+    pub(crate) bytes: u32,
+}
+
+/// A file given to a stream.
+pub(crate) struct Taken<F> {
+    pub(crate) slot: u32,
+    pub(crate) file: F,
+    pub(crate) header: SegmentHeader,
+    /// The directory must be synced too.
+    pub(crate) created: bool,
+}
+
+pub(crate) struct Pool {
+    spares: Vec<Spare>,
+    next_ordinal: u64,
+    next_slot: u32,
+    salts: SaltSource,
+}
+
+/// What a stream wants of a new segment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wish {
+    pub(crate) stream: StreamId,
+    pub(crate) first_seq: u64,
+    pub(crate) bytes: u32,
+    /// May take the last spare.
+    pub(crate) vital: bool,
+}
+
+impl Pool {
+    pub(crate) fn new(
+        spares: Vec<Spare>,
+        next_ordinal: u64,
+        next_slot: u32,
+        salts: SaltSource,
+    ) -> Self {
+        Self {
+            spares,
+            next_ordinal,
+            next_slot,
+            salts,
+        }
+    }
+
+    /// A file of at least `wish.bytes`: a spare of just that length, else a new one, else any spare.
+    pub(crate) fn take<S: Storage>(
+        &mut self,
+        storage: &S,
+        wish: Wish,
+    ) -> Result<Taken<S::File>, StorageError> {
+        let bytes = wish.bytes.next_multiple_of(BLOCK);
+        let spare = self.spare(wish.vital, |spare| spare.bytes == bytes);
+        let (slot, bytes, file, created) = match spare {
+            Some(spare) => self.reopen(storage, spare)?,
+            None => match self.create(storage, bytes) {
+                Err(error) if error.is_storage_full() => {
+                    let spare = self.spare(wish.vital, |spare| spare.bytes >= bytes);
+                    self.reopen(storage, spare.ok_or(error)?)?
+                }
+                created => created?,
+            },
+        };
+        let header = SegmentHeader {
+            stream: wish.stream.get(),
+            bytes,
+            ordinal: self.next_ordinal,
+            salt: (self.salts)(),
+            first_seq: wish.first_seq,
+        };
+        self.next_ordinal += 1;
+        Ok(Taken {
+            slot,
+            file,
+            header,
+            created,
+        })
+    }
+
+    /// Takes back a file whose records nobody needs any more. The cursor that says so is durable.
+    pub(crate) fn give_back<S: Storage>(
+        &mut self,
+        storage: &S,
+        spare: Spare,
+    ) -> Result<(), StorageError> {
+        if self.spares.len() < SPARES_MAX {
+            self.spares.push(spare);
+            return Ok(());
+        }
+        let name = segment_name(spare.slot);
+        storage
+            .remove(&name)
+            .map_err(StorageError::on("remove", &name))
+    }
+
+    /// Makes sure that one spare of `bytes` exists, as the reserve for a full device.
+    pub(crate) fn stock<S: Storage>(
+        &mut self,
+        storage: &S,
+        bytes: u32,
+    ) -> Result<(), StorageError> {
+        if self.spares.iter().any(|spare| spare.bytes >= bytes) {
+            return Ok(());
+        }
+        let (slot, bytes, _, _) = self.create(storage, bytes)?;
+        self.spares.push(Spare { slot, bytes });
+        Ok(())
+    }
+
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        self.spares.iter().map(|spare| u64::from(spare.bytes)).sum()
+    }
+
+    pub(crate) fn spare_count(&self) -> usize {
+        self.spares.len()
+    }
+
+    fn spare(&mut self, vital: bool, fits: impl Fn(&Spare) -> bool) -> Option<Spare> {
+        if !vital && self.spares.len() < 2 {
+            return None;
+        }
+        let index = self.spares.iter().position(fits)?;
+        Some(self.spares.swap_remove(index))
+    }
+
+    fn reopen<S: Storage>(
+        &mut self,
+        storage: &S,
+        spare: Spare,
+    ) -> Result<(u32, u32, S::File, bool), StorageError> {
+        let name = segment_name(spare.slot);
+        let file = storage.open(&name).map_err(StorageError::on("open", &name));
+        if file.is_err() {
+            self.spares.push(spare);
+        }
+        Ok((spare.slot, spare.bytes, file?, false))
+    }
+
+    fn create<S: Storage>(
+        &mut self,
+        storage: &S,
+        bytes: u32,
+    ) -> Result<(u32, u32, S::File, bool), StorageError> {
+        let slot = self.next_slot;
+        let name = segment_name(slot);
+        let file = storage
+            .create(&name, u64::from(bytes))
+            .map_err(StorageError::on("create", &name))?;
+        self.next_slot = slot.wrapping_add(1);
+        Ok((slot, bytes, file, true))
+    }
+}
+
+pub(crate) fn segment_name(slot: u32) -> String {
+    format!("{PREFIX}{slot:08x}")
+}
+
+pub(crate) fn slot_of(name: &str) -> Option<u32> {
+    u32::from_str_radix(name.strip_prefix(PREFIX)?, 16).ok()
+}

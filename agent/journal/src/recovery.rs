@@ -1,0 +1,380 @@
+//! Opening a journal: which files are what, where each stream starts and ends, what is damaged.
+//! It never changes a file before all of them are known to be of a version it understands.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    Config, Journal, OpenError, Policy, SaltSource, Storage, StorageError, StreamConfig, StreamId,
+    cursor::{Cursor, MAX_STREAMS},
+    format::{DATA_START, HeaderRead, SECTOR, SEGMENT_HEADER, SegmentHeader, VERSION, framed},
+    ledger::Index,
+    pool::{Pool, Spare, segment_name, slot_of},
+    scan::{Range, Scanner, Step},
+    segment::Segment,
+    stream::Stream,
+};
+
+/// Damaged ranges listed one by one; beyond it they are only counted.
+const DAMAGED_RANGES_MAX: usize = 256;
+/// The smallest segment that is worth its two header sectors.
+const SEGMENT_BYTES_LEAST: u32 = 4096;
+
+/// Sequences whose records are damaged on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Damage {
+    /// The stream.
+    pub stream: StreamId,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+    /// They stand in the last batch, which may never have been durable: what a power cut leaves.
+    pub maybe_unsynced: bool,
+}
+
+/// What opening a journal found.
+#[derive(Debug, Default)]
+pub struct Recovery {
+    /// Whole records still needed, over all streams and the ledger.
+    pub records: u64,
+    /// Records lost to damage, over all streams and the ledger.
+    pub damaged_records: u64,
+    /// Where, for the first 256 ranges.
+    pub damaged: Vec<Damage>,
+    /// No cursor was readable: acknowledged records may be read again, and sequences may repeat, so
+    /// whoever numbers by them must begin a new identity.
+    pub cursor_lost: bool,
+    /// The device had no room for the files that keep a full device usable.
+    pub reserve_missing: Option<StorageError>,
+}
+
+pub(crate) fn open<S: Storage>(
+    storage: S,
+    config: &Config,
+    salts: SaltSource,
+) -> Result<(Journal<S>, Recovery), OpenError> {
+    let mut streams = configured(config)?;
+    let files = storage.list().map_err(StorageError::on("list", ""))?;
+    let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+    let (cursor, cursor_damaged) = Cursor::load(&storage, &names)?;
+    let headers = read_headers(&storage, &names)?;
+
+    let mut recovery = Recovery::default();
+    let mut spares = Vec::new();
+    let mut next_ordinal = 1;
+    let mut next_slot = 0;
+    let mut chains: BTreeMap<StreamId, Vec<Segment>> = BTreeMap::new();
+    for (slot, header) in headers {
+        next_slot = next_slot.max(slot.wrapping_add(1));
+        let name = segment_name(slot);
+        let file = files.iter().find(|file| file.name == name);
+        let bytes = file.map_or(0, |file| u32::try_from(file.bytes).unwrap_or(u32::MAX));
+        match header {
+            Some(header) => {
+                next_ordinal = next_ordinal.max(header.ordinal.saturating_add(1));
+                let mut segment = Segment::new(slot, header);
+                segment.sealed = bytes < header.bytes;
+                let chain = chains.entry(StreamId::new(header.stream)).or_default();
+                chain.push(segment);
+            }
+            // Made or recycled, but never synced with a record in it.
+            None if bytes >= SEGMENT_BYTES_LEAST => spares.push(Spare { slot, bytes }),
+            None => {}
+        }
+    }
+    recovery.cursor_lost = cursor.stored().is_empty() && (cursor_damaged || !chains.is_empty());
+
+    let mut index = Index::default();
+    for (id, mut chain) in chains {
+        chain.sort_by_key(|segment| segment.header.ordinal);
+        let stream = streams
+            .entry(id)
+            // A stream of an earlier configuration: readable, and full.
+            .or_insert_with(|| Stream::new(id, Policy::Refuse, 0, config.segment_bytes));
+        stream.segments = chain.into();
+    }
+    for stream in streams.values_mut() {
+        if let Some(progress) = cursor.stored().get(&stream.id) {
+            stream.progress = *progress;
+        } else if let Some(first) = stream.segments.front() {
+            stream.progress.released = first.header.first_seq - 1;
+        }
+        spares.extend(drop_finished(stream));
+        scan(&storage, stream, &mut index, &mut recovery)?;
+    }
+    let mut journal = Journal {
+        storage,
+        streams,
+        pool: Pool::new(spares, next_ordinal, next_slot, salts),
+        cursor,
+        index,
+        ledger_cap_bytes: config.ledger_cap_bytes,
+        written_bytes: 0,
+        failed_syncs: 0,
+    };
+    settle(&mut journal, config, &mut recovery)?;
+    Ok((journal, recovery))
+}
+
+fn configured<F>(config: &Config) -> Result<BTreeMap<StreamId, Stream<F>>, OpenError> {
+    if config.segment_bytes < SEGMENT_BYTES_LEAST || config.segment_bytes > 1 << 30 {
+        return Err(OpenError::Config("segment_bytes must be 4 KiB to 1 GiB"));
+    }
+    let ledger = StreamConfig {
+        stream: StreamId::LEDGER,
+        cap_bytes: config.ledger_cap_bytes,
+        policy: Policy::Refuse,
+    };
+    let mut streams = BTreeMap::new();
+    for wanted in config.streams.iter().chain([&ledger]) {
+        let segment_bytes = config.segment_bytes_for(wanted.cap_bytes);
+        let stream = Stream::new(
+            wanted.stream,
+            wanted.policy,
+            wanted.cap_bytes,
+            segment_bytes,
+        );
+        if streams.insert(wanted.stream, stream).is_some() {
+            return Err(OpenError::Config(
+                "a stream is named twice, or is the ledger's",
+            ));
+        }
+    }
+    if streams.len() > MAX_STREAMS {
+        return Err(OpenError::Config("more than 63 streams"));
+    }
+    Ok(streams)
+}
+
+type Headers = Vec<(u32, Option<SegmentHeader>)>;
+
+fn read_headers<S: Storage>(storage: &S, names: &[String]) -> Result<Headers, OpenError> {
+    let mut headers = Vec::new();
+    for name in names {
+        if let Some(slot) = slot_of(name) {
+            headers.push((slot, read_header(storage, name)?));
+        }
+    }
+    Ok(headers)
+}
+
+/// The newer of both copies: a recycled file may hold one of its former life.
+fn read_header<S: Storage>(storage: &S, name: &str) -> Result<Option<SegmentHeader>, OpenError> {
+    let file = storage.open(name).map_err(StorageError::on("open", name))?;
+    let files = storage.list().map_err(StorageError::on("list", ""))?;
+    let bytes = files
+        .iter()
+        .find(|file| file.name == name)
+        .map_or(0, |file| file.bytes);
+    let mut newest: Option<SegmentHeader> = None;
+    for offset in [0, bytes.saturating_sub(u64::from(SECTOR))] {
+        let mut buffer = [0; SEGMENT_HEADER];
+        storage
+            .read_at(&file, offset, &mut buffer)
+            .map_err(StorageError::on("read", name))?;
+        match SegmentHeader::decode(&buffer) {
+            HeaderRead::Newer(found) => {
+                return Err(OpenError::NewerVersion {
+                    file: name.to_owned(),
+                    found,
+                    supported: VERSION,
+                });
+            }
+            HeaderRead::Valid(header) => {
+                newest = newest
+                    .filter(|other| other.ordinal >= header.ordinal)
+                    .or(Some(header));
+            }
+            HeaderRead::Invalid => {}
+        }
+    }
+    Ok(newest)
+}
+
+/// Takes the segments out of a chain that hold nothing that is needed: acknowledged or evicted ones
+/// at the front, and those whose records stand in the next one again after a failed sync.
+fn drop_finished<F>(stream: &mut Stream<F>) -> Vec<Spare> {
+    let head = stream.head();
+    let chain: Vec<_> = stream.segments.drain(..).collect();
+    let ends: Vec<_> = chain
+        .iter()
+        .skip(1)
+        .map(|segment| segment.header.first_seq)
+        .chain([u64::MAX])
+        .collect();
+    let mut spares = Vec::new();
+    for (segment, seq_end) in chain.into_iter().zip(ends) {
+        if seq_end <= head + 1 || seq_end <= segment.header.first_seq {
+            spares.push(Spare {
+                slot: segment.slot,
+                bytes: segment.header.bytes,
+            });
+        } else {
+            stream.segments.push_back(segment);
+        }
+    }
+    spares
+}
+
+/// Reads a stream's records once: finds its end, its damage and what its policy needs to know.
+fn scan<S: Storage>(
+    storage: &S,
+    stream: &mut Stream<S::File>,
+    index: &mut Index,
+    recovery: &mut Recovery,
+) -> Result<(), OpenError> {
+    let head = stream.head();
+    let mut holes = Vec::new();
+    let mut expected = head + 1;
+    let mut proven_below = head + 1;
+    for place in 0..stream.segments.len() {
+        let next = stream.segments.get(place + 1);
+        let seq_end = next.map_or(u64::MAX, |next| next.header.first_seq);
+        let is_last = next.is_none();
+        let Some(mut segment) = stream.segments.get_mut(place).map(take_for_scan) else {
+            continue;
+        };
+        let first_seq = segment.header.first_seq;
+        if expected < first_seq {
+            holes.push((expected, first_seq - 1));
+        }
+        let end = scan_segment(
+            storage,
+            &mut segment,
+            seq_end,
+            &mut |step, payload| match step {
+                Step::Record(record) if record.seq > head => {
+                    recovery.records += 1;
+                    if stream.policy == Policy::NewestPerKey {
+                        let bytes = framed(record.len as usize);
+                        stream.newest.insert(record.key, (record.seq, bytes));
+                    }
+                    if stream.id == StreamId::LEDGER {
+                        index.replay(&record, payload);
+                    }
+                }
+                Step::Record(_) => {}
+                Step::Hole { first, last } => holes.push((first, last)),
+            },
+        )?;
+        expected = end.expected.max(first_seq);
+        proven_below = proven_below.max(end.proven_below).max(first_seq);
+        segment.sealed |= !is_last || expected <= head;
+        if let Some(slot) = stream.segments.get_mut(place) {
+            *slot = segment;
+        }
+    }
+    stream.durable = (expected - 1).max(head);
+    stream.next_seq = stream.durable + 1;
+    for (first, last) in holes {
+        note_damage(stream, (first.max(head + 1), last), proven_below, recovery);
+    }
+    stream.locate_begin(storage)?;
+    Ok(())
+}
+
+/// A segment to fill while its stream is borrowed for what the records say.
+fn take_for_scan(segment: &mut Segment) -> Segment {
+    let mut taken = Segment::new(segment.slot, segment.header);
+    taken.sealed = segment.sealed;
+    taken
+}
+
+/// What the end of one segment's scan says.
+struct ScanEnd {
+    expected: u64,
+    proven_below: u64,
+}
+
+fn scan_segment<S: Storage>(
+    storage: &S,
+    segment: &mut Segment,
+    seq_end: u64,
+    visit: &mut dyn FnMut(Step, &[u8]),
+) -> Result<ScanEnd, StorageError> {
+    let name = segment.name();
+    let file = segment.open(storage)?;
+    let range = Range {
+        salt: segment.header.salt,
+        offset: DATA_START,
+        seq: segment.header.first_seq,
+        end: segment.header.copy_offset(),
+        seq_end,
+    };
+    let mut scanner = Scanner::new(storage, &file, range);
+    while let Some(step) = scanner.next().map_err(StorageError::on("read", &name))? {
+        match step {
+            Step::Record(record) => {
+                segment.note(record.seq, record.offset);
+                let payload = scanner
+                    .payload(&record)
+                    .map_err(StorageError::on("read", &name))?;
+                visit(step, payload);
+            }
+            Step::Hole { .. } => visit(step, &[]),
+        }
+    }
+    segment.end = scanner.valid_end.max(DATA_START);
+    Ok(ScanEnd {
+        expected: scanner.expected,
+        proven_below: scanner.proven_below,
+    })
+}
+
+fn note_damage<F>(
+    stream: &mut Stream<F>,
+    (first, last): (u64, u64),
+    proven_below: u64,
+    recovery: &mut Recovery,
+) {
+    if first > last {
+        return;
+    }
+    stream.damaged_records += last - first + 1;
+    recovery.damaged_records += last - first + 1;
+    if recovery.damaged.len() < DAMAGED_RANGES_MAX {
+        recovery.damaged.push(Damage {
+            stream: stream.id,
+            first,
+            last,
+            maybe_unsynced: last >= proven_below,
+        });
+    }
+}
+
+/// Makes durable what a killed process left in the page cache, and sets up the reserve.
+fn settle<S: Storage>(
+    journal: &mut Journal<S>,
+    config: &Config,
+    recovery: &mut Recovery,
+) -> Result<(), OpenError> {
+    for stream in journal.streams.values() {
+        // Earlier segments were synced before the last one was begun.
+        if let Some(last) = stream.segments.back() {
+            let file = last.open(&journal.storage)?;
+            journal
+                .storage
+                .sync_data(&file)
+                .map_err(StorageError::on("sync", &last.name()))?;
+        }
+    }
+    let largest = journal
+        .streams
+        .values()
+        .map(|stream| stream.segment_bytes)
+        .max();
+    let reserve = journal.checkpoint().and_then(|()| {
+        let bytes = largest.unwrap_or(config.segment_bytes);
+        journal.pool.stock(&journal.storage, bytes)
+    });
+    match reserve {
+        Ok(()) => {}
+        Err(error) if error.is_storage_full() => recovery.reserve_missing = Some(error),
+        Err(error) => return Err(error.into()),
+    }
+    journal
+        .storage
+        .sync_dir()
+        .map_err(StorageError::on("sync", ""))?;
+    Ok(())
+}

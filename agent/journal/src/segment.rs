@@ -1,0 +1,106 @@
+//! One segment of a stream as it is known in memory: where it starts, ends, and a sparse index.
+//! It never holds a payload, and its index costs 16 B for every 16 KiB on disk.
+
+use crate::{
+    Storage, StorageError,
+    format::{DATA_START, SegmentHeader},
+    pool::segment_name,
+    scan::{Range, Scanner},
+};
+
+/// Distance of two entries of the index, in bytes of the segment.
+const WAYPOINT_BYTES: u32 = 16 * 1024;
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) slot: u32,
+    pub(crate) header: SegmentHeader,
+    /// Where the next record goes, or the last commit ended.
+    pub(crate) end: u32,
+    /// Takes no more records.
+    pub(crate) sealed: bool,
+    /// Some records' sequences and offsets, ascending.
+    waypoints: Vec<(u64, u32)>,
+}
+
+impl Segment {
+    pub(crate) fn new(slot: u32, header: SegmentHeader) -> Self {
+        Self {
+            slot,
+            header,
+            end: DATA_START,
+            sealed: false,
+            waypoints: Vec::new(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> String {
+        segment_name(self.slot)
+    }
+
+    /// Bytes of records and commits.
+    pub(crate) fn used(&self) -> u64 {
+        u64::from(self.end - DATA_START)
+    }
+
+    /// Bytes that still fit.
+    pub(crate) fn room(&self) -> u32 {
+        if self.sealed {
+            return 0;
+        }
+        self.header.copy_offset().saturating_sub(self.end)
+    }
+
+    /// Notes where a record stands, if the last note is far enough away.
+    pub(crate) fn note(&mut self, seq: u64, offset: u32) {
+        let due = self
+            .waypoints
+            .last()
+            .is_none_or(|&(_, last)| offset.saturating_sub(last) >= WAYPOINT_BYTES);
+        if due {
+            self.waypoints.push((seq, offset));
+        }
+    }
+
+    /// A scan whose first record is the last noted one at or before `seq`.
+    pub(crate) fn range_from(&self, seq: u64, seq_end: u64) -> Range {
+        let after = self.waypoints.partition_point(|&(noted, _)| noted <= seq);
+        let start = after
+            .checked_sub(1)
+            .and_then(|index| self.waypoints.get(index));
+        let &(seq, offset) = start.unwrap_or(&(self.header.first_seq, DATA_START));
+        Range {
+            salt: self.header.salt,
+            offset,
+            seq,
+            end: self.end,
+            seq_end,
+        }
+    }
+
+    pub(crate) fn open<S: Storage>(&self, storage: &S) -> Result<S::File, StorageError> {
+        let name = self.name();
+        storage.open(&name).map_err(StorageError::on("open", &name))
+    }
+
+    /// Offset of the first record at or after `seq`; the end where there is none.
+    pub(crate) fn locate<S: Storage>(&self, storage: &S, seq: u64) -> Result<u32, StorageError> {
+        if seq <= self.header.first_seq {
+            return Ok(DATA_START);
+        }
+        let file = self.open(storage)?;
+        let mut scanner = Scanner::new(storage, &file, self.range_from(seq, u64::MAX));
+        loop {
+            let step = scanner
+                .next()
+                .map_err(StorageError::on("read", &self.name()))?;
+            match step {
+                Some(crate::scan::Step::Record(record)) if record.seq >= seq => {
+                    return Ok(record.offset);
+                }
+                Some(_) => {}
+                None => return Ok(self.end),
+            }
+        }
+    }
+}
