@@ -1,0 +1,133 @@
+//! A child process that never outlives its owner, and commands that are waited for.
+//! Never signals a process that this crate did not start.
+
+use anyhow::{Context as _, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+/// A running program; dropped, it is killed and reaped.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    name: String,
+}
+
+impl Running {
+    /// Starts a program.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(command: &mut Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let child = command
+            .stdin(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting {name}"))?;
+        Ok(Self { child, name })
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Takes its standard output, where it was piped.
+    pub fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// The status when it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be waited for.
+    pub fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        self.child
+            .try_wait()
+            .with_context(|| format!("waiting for {}", self.name))
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// When the process is gone.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .context("a process id")?;
+        kill_process(pid, signal).with_context(|| format!("signalling {}", self.name))
+    }
+
+    /// The power cut of a process: SIGKILL, then reaped.
+    ///
+    /// # Errors
+    /// When it cannot be reaped.
+    pub fn kill(&mut self) -> Result<()> {
+        // It may have ended by itself: then there is nothing left to kill.
+        let _ = self.child.kill();
+        self.child
+            .wait()
+            .with_context(|| format!("reaping {}", self.name))?;
+        Ok(())
+    }
+
+    /// Asks it to stop, and waits until it has.
+    ///
+    /// # Errors
+    /// When it cannot be signalled or reaped.
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        if self.ended()?.is_none() {
+            self.signal(Signal::TERM)?;
+        }
+        self.child
+            .wait()
+            .with_context(|| format!("reaping {}", self.name))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.kill();
+    }
+}
+
+/// What a finished command left.
+#[derive(Debug, Clone)]
+pub struct Exit {
+    /// Exit code; -1 when a signal ended it.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Exit {
+    /// Runs a command to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn of(command: &mut Command) -> Result<Self> {
+        let output = command
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("running {command:?}"))?;
+        Ok(Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// The standard output of a command that must succeed.
+    ///
+    /// # Errors
+    /// When it failed, with what it said.
+    pub fn success(self) -> Result<String> {
+        if self.code != 0 {
+            bail!("exit code {}: {}", self.code, self.stderr.trim());
+        }
+        Ok(self.stdout)
+    }
+}
