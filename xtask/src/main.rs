@@ -4,7 +4,10 @@
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 
+mod cargo;
+mod demo;
 mod model;
+mod test;
 mod tidy;
 
 const HELP: &str = "\
@@ -27,7 +30,9 @@ fn main() -> Result<()> {
         Some(Short(_) | Long(_)) | None => "help".into(),
     };
     match chore.as_str() {
+        "demo" => demo::run(arguments),
         "model" => model::run(arguments),
+        "test" => test::run_all(),
         "tidy" => tidy::run(),
         "help" => {
             say(HELP);

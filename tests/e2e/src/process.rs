@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// A running program; dropped, it is killed and reaped.
@@ -19,8 +20,10 @@ impl Running {
     /// When it cannot be started.
     pub fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        // A group of its own: Ctrl-C at the terminal reaches the owner, which then stops the child.
         let child = command
             .stdin(Stdio::null())
+            .process_group(0)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
         Ok(Self { child, name })

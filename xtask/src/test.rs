@@ -1,0 +1,101 @@
+//! `cargo xtask test`: installs what is missing, saying what and why, then runs every check.
+//! Never hides a failure: the first one ends it.
+
+mod prerequisites;
+
+use crate::cargo::{build_programs, cargo, run};
+use crate::{say, tidy};
+use anyhow::{Context as _, Result};
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+/// Seeds of the simulated world that each run takes; they are new ones each time.
+const SEEDS: &str = "2000";
+
+pub(crate) fn run_all() -> Result<()> {
+    let started = Instant::now();
+    let root = tidy::workspace_root()?;
+    prerequisites::packages()?;
+    let python = prerequisites::python(&root)?;
+    run("formatting", &mut cargo(&["fmt", "--all", "--check"])?)?;
+    run(
+        "lints",
+        &mut cargo(&[
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ])?,
+    )?;
+    tidy::run()?;
+    supply_chain()?;
+    build_programs()?;
+    run(
+        "unit, property and end-to-end tests",
+        &mut cargo(&["test", "--workspace"])?,
+    )?;
+    run(
+        "the simulated world, new seeds",
+        &mut cargo(&[
+            "run",
+            "--quiet",
+            "-p",
+            "holdfast-sim",
+            "--",
+            "--seeds",
+            SEEDS,
+        ])?,
+    )?;
+    run(
+        "AWS CLI and boto3 against the real programs",
+        &mut clients(&root, &python),
+    )?;
+    run(
+        "the demo, once",
+        &mut cargo(&["run", "--quiet", "-p", "xtask", "--", "demo", "--once"])?,
+    )?;
+    say(format!(
+        "==> all checks passed in {} min",
+        started.elapsed().as_secs() / 60
+    ));
+    Ok(())
+}
+
+fn clients(root: &Path, python: &Path) -> Command {
+    let mut command = Command::new(python);
+    command
+        .args([
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "tests/clients",
+        ])
+        .current_dir(root);
+    command.env("HOLDFAST_BIN_DIR", root.join("target").join("debug"));
+    command
+}
+
+/// Bans, licences and sources of the dependencies, where cargo-deny is installed. Building it
+/// takes longer than all the other checks together, so it is not installed unasked.
+fn supply_chain() -> Result<()> {
+    let installed = cargo(&["deny", "--version"])?
+        .output()
+        .context("cargo deny")?
+        .status
+        .success();
+    if !installed {
+        say(
+            "==> dependencies' licences and sources: skipped, cargo-deny is not installed (`cargo install --locked cargo-deny`)",
+        );
+        return Ok(());
+    }
+    run(
+        "dependencies' licences, bans and sources",
+        &mut cargo(&["deny", "check", "licenses", "bans", "sources"])?,
+    )
+}
