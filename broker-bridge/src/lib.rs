@@ -1,1 +1,4 @@
 //! The bridge's shell: MQTT endpoint, HTTP, database, certificates and the command line.
+//! Never decides what the core decides: it stores, sends, and feeds back what came of it.
+
+pub mod mqtt;
