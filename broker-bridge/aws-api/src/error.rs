@@ -233,6 +233,8 @@ declared! {
     max_document_size_exceeded => "MaxDocumentSizeExceeded",
     /// The resource would hold more tags than it may.
     too_many_tags => "TooManyTagsError",
+    /// A bound of the bridge is reached: clients wait and try again.
+    throttling => "ThrottlingException",
     /// Others are changing the same thing.
     too_many_updates => "TooManyUpdates",
     /// The document does not run on this platform.

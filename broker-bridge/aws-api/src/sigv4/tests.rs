@@ -1,5 +1,7 @@
 //! The published vectors of Signature Version 4, and what each refusal answers.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const KEY_ID: &str = "AKIDEXAMPLE";
@@ -347,4 +349,50 @@ fn a_session_token_is_not_valid_here() {
 fn a_key_record_never_shows_its_secret() {
     let id = AccessKeyId::parse(KEY_ID).unwrap();
     assert!(!format!("{:?}", keys(&id)).contains("wJalr"));
+}
+
+#[test]
+fn accepts_a_request_as_botocore_signs_it() {
+    // Recorded from botocore 1.43.11, its clock set to the suite's.
+    let headers = [
+        ("Host", "127.0.0.1:8080"),
+        ("X-Amz-Target", "AmazonSSM.SendCommand"),
+        ("Content-Type", "application/x-amz-json-1.1"),
+        ("X-Amz-Date", WHEN),
+        (
+            "Authorization",
+            "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/eu-central-1/ssm/aws4_request, \
+             SignedHeaders=content-type;host;x-amz-date;x-amz-target, \
+             Signature=b8da32d52a8ab9d771428279aaf030944833335bca2f98b0827f7559b162a669",
+        ),
+        ("amz-sdk-request", "attempt=1"),
+    ];
+    let body = br#"{"DocumentName": "AWS-RunShellScript", "InstanceIds": ["mi-0123456789abcdef0"], "Parameters": {"commands": ["echo \"\u00fc\""]}}"#;
+    let received = |path| {
+        let request = RequestParts {
+            method: "POST",
+            path,
+            query: "",
+            headers: &headers,
+            body,
+        };
+        authenticate(&request, now(), keys)
+    };
+    assert_eq!(received("/").unwrap().region, "eu-central-1");
+    assert_eq!(
+        received("/output").unwrap_err().code(),
+        "InvalidSignatureException"
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_mutated_header_is_refused(at in 0_usize..300, with in "[ -~]{0,3}", path in ".{0,20}", query in ".{0,20}") {
+        let mut authorization = header("host;x-amz-date", &"5f".repeat(32));
+        let at = at % authorization.len();
+        authorization.replace_range(at..=at, &with);
+        let headers = [("host", "b"), ("x-amz-date", WHEN), ("authorization", authorization.as_str())];
+        let request = RequestParts { method: "GET", path: &path, query: &query, headers: &headers, body: b"" };
+        prop_assert!(authenticate_for("service", &request, now(), keys).is_err());
+    }
 }
