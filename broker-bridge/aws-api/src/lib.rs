@@ -1,9 +1,10 @@
-//! The AWS wire: the service model's table, validation, shapes, errors and SigV4.
+//! The AWS wire: the service model's table, validation, shapes, errors, filters, pages and SigV4.
 //! Never does I/O, reads a clock or draws randomness: the time, the keys and the bytes come in.
 
 pub mod call;
 pub mod error;
 pub mod model;
+pub mod page;
 pub mod shape;
 pub mod sigv4;
 
