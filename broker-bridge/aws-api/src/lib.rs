@@ -1,6 +1,7 @@
 //! The AWS wire: the service model's table, validation, shapes, errors, filters, pages and SigV4.
 //! Never does I/O, reads a clock or draws randomness: the time, the keys and the bytes come in.
 
+pub mod arn;
 pub mod call;
 pub mod error;
 pub mod model;
