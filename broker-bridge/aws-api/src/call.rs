@@ -40,6 +40,7 @@ const REFUSED: &[(&str, &[&str])] = &[
     ),
     // Counting instead of listing.
     ("GetInventory", &["Aggregators"]),
+    ("GetInventorySchema", &["Aggregator", "SubType"]),
 ];
 
 macro_rules! calls {
@@ -204,11 +205,17 @@ pub fn operation_of(target: &str) -> Result<&'static str, ApiError> {
         .ok_or_else(|| ApiError::unknown_operation(target))
 }
 
+/// A switch that is off asks for nothing, so only one that is on is refused.
 fn refuse_unsupported(operation: &str, request: &Json) -> Result<(), ApiError> {
-    let set = refused_members(operation)
+    let is_set = |member: &str| {
+        request
+            .get(member)
+            .is_some_and(|value| *value != Json::Bool(false))
+    };
+    match refused_members(operation)
         .iter()
-        .find(|member| request.get(**member).is_some());
-    match set {
+        .find(|member| is_set(member))
+    {
         Some(member) => Err(ApiError::unsupported_member(operation, member)),
         None => Ok(()),
     }

@@ -4,6 +4,8 @@
 pub mod arn;
 pub mod call;
 pub mod error;
+pub mod filter;
+pub mod inventory_schema;
 pub mod model;
 pub mod page;
 pub mod shape;

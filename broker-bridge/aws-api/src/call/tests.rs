@@ -115,6 +115,16 @@ fn a_member_that_nothing_honours_is_refused_by_name_unless_it_is_null() {
 }
 
 #[test]
+fn a_switch_without_behaviour_may_be_off() {
+    assert!(parse("AmazonSSM.GetInventorySchema", br#"{"SubType": false}"#).is_ok());
+    let refused = refused("AmazonSSM.GetInventorySchema", r#"{"SubType": true}"#);
+    assert!(
+        refused.contains("GetInventorySchema's member 'SubType'"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn a_target_outside_the_model_is_unknown() {
     for target in [
         "",
