@@ -12,4 +12,4 @@ pub mod shape;
 pub mod sigv4;
 
 pub use call::{BODY_BYTES_MAX, Call, Coverage, Reply, coverage, operation_of, parse};
-pub use error::ApiError;
+pub use error::{ApiError, CONTENT_TYPE};
