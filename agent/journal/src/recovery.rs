@@ -315,6 +315,7 @@ fn scan_segment<S: Storage>(
         }
     }
     segment.end = scanner.valid_end.max(DATA_START);
+    segment.batch_offset = scanner.batch_offset;
     Ok(ScanEnd {
         expected: scanner.expected,
         proven_below: scanner.proven_below,
@@ -351,11 +352,7 @@ fn settle<S: Storage>(
     for stream in journal.streams.values() {
         // Earlier segments were synced before the last one was begun.
         if let Some(last) = stream.segments.back() {
-            let file = last.open(&journal.storage)?;
-            journal
-                .storage
-                .sync_data(&file)
-                .map_err(StorageError::on("sync", &last.name()))?;
+            last.secure(&journal.storage)?;
         }
     }
     let largest = journal

@@ -86,6 +86,8 @@ pub(crate) struct Scanner<'s, S: Storage> {
     held: Option<Located>,
     /// Every sequence below this is known to have been durable.
     pub(crate) proven_below: u64,
+    /// Where the last batch found starts: from here on nothing proves that a sync succeeded.
+    pub(crate) batch_offset: u32,
     /// Where the last valid header or payload ended.
     pub(crate) valid_end: u32,
     /// The sequence that comes next.
@@ -105,6 +107,7 @@ impl<'s, S: Storage> Scanner<'s, S> {
             range,
             held: None,
             proven_below: 0,
+            batch_offset: range.offset,
             valid_end: range.offset,
             expected: range.seq,
         }
@@ -126,6 +129,7 @@ impl<'s, S: Storage> Scanner<'s, S> {
             }
             if header.first_of_batch {
                 self.proven_below = self.proven_below.max(header.seq);
+                self.batch_offset = offset;
             }
             let next = offset.saturating_add(header.stride());
             let whole = self.is_whole(&header, offset)?;

@@ -3,13 +3,15 @@
 
 use crate::{
     Storage, StorageError,
-    format::{DATA_START, SegmentHeader},
+    format::{DATA_START, SECTOR, SegmentHeader, put},
     pool::segment_name,
     scan::{Range, Scanner},
 };
 
 /// Distance of two entries of the index, in bytes of the segment.
 const WAYPOINT_BYTES: u32 = 16 * 1024;
+/// Bytes copied at once when a batch is secured.
+const SECURE_BYTES: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Segment {
@@ -17,6 +19,8 @@ pub(crate) struct Segment {
     pub(crate) header: SegmentHeader,
     /// Where the next record goes, or the last commit ended.
     pub(crate) end: u32,
+    /// Where the last batch starts that recovery found.
+    pub(crate) batch_offset: u32,
     /// Takes no more records.
     pub(crate) sealed: bool,
     /// Some records' sequences and offsets, ascending.
@@ -29,6 +33,7 @@ impl Segment {
             slot,
             header,
             end: DATA_START,
+            batch_offset: DATA_START,
             sealed: false,
             waypoints: Vec::new(),
         }
@@ -81,6 +86,42 @@ impl Segment {
     pub(crate) fn open<S: Storage>(&self, storage: &S) -> Result<S::File, StorageError> {
         let name = self.name();
         storage.open(&name).map_err(StorageError::on("open", &name))
+    }
+
+    /// Writes the last batch again as it reads, and syncs it. A killed process may have left it in
+    /// the page cache only, there even marked clean after a failed sync: to be told as durable, it
+    /// has to become dirty and reach the device once more.
+    pub(crate) fn secure<S: Storage>(&self, storage: &S) -> Result<(), StorageError> {
+        let name = self.name();
+        let file = self.open(storage)?;
+        let mut offset = u64::from(self.batch_offset);
+        if self.batch_offset == DATA_START {
+            let mut sector = [0; SECTOR as usize];
+            put(&mut sector, 0, &self.header.encode());
+            for offset in [0, self.header.copy_offset()] {
+                storage
+                    .write_at(&file, u64::from(offset), &sector)
+                    .map_err(StorageError::on("write", &name))?;
+            }
+        }
+        let mut buffer = vec![0; SECURE_BYTES];
+        while offset < u64::from(self.end) {
+            let left = usize::try_from(u64::from(self.end) - offset).unwrap_or(SECURE_BYTES);
+            buffer.truncate(left);
+            let got = storage
+                .read_at(&file, offset, &mut buffer)
+                .map_err(StorageError::on("read", &name))?;
+            let Some(bytes) = buffer.get(..got).filter(|bytes| !bytes.is_empty()) else {
+                break;
+            };
+            storage
+                .write_at(&file, offset, bytes)
+                .map_err(StorageError::on("write", &name))?;
+            offset += got as u64;
+        }
+        storage
+            .sync_data(&file)
+            .map_err(StorageError::on("sync", &name))
     }
 
     /// Offset of the first record at or after `seq`; the end where there is none.
