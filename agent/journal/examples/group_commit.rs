@@ -1,8 +1,9 @@
 //! Measures the journal on a real directory: durable records a second, one by one and in batches.
 //! It never measures a disk that lies about its syncs better than the disk itself does.
 //!
-//! `cargo run --release -p holdfast-journal --example group_commit -- DIRECTORY [RECORDS]`
-//! DIRECTORY must not exist yet or be empty; one line of `key=value` fields a run, for `xtask bench`.
+//! `cargo run --release -p holdfast-journal --example group_commit -- DIRECTORY [RECORDS [BATCH]]`
+//! DIRECTORY must exist and be empty; one line of `key=value` fields a run, for `xtask bench`.
+//! BATCH runs only that size (1 or 64), so that a device's counters can be read around it.
 #![allow(clippy::print_stdout, reason = "its output is its purpose")]
 
 use std::{error::Error, fs, path::Path, time::Instant};
@@ -18,15 +19,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args_os().skip(1);
     let directory = arguments
         .next()
-        .ok_or("usage: group_commit DIRECTORY [RECORDS]")?;
-    let records = match arguments.next() {
-        Some(text) => text.to_string_lossy().parse()?,
-        None => 1000,
+        .ok_or("usage: group_commit DIRECTORY [RECORDS [BATCH]]")?;
+    let mut number = |default| match arguments.next() {
+        Some(text) => text.to_string_lossy().parse::<usize>(),
+        None => Ok(default),
     };
+    let records = number(1000)?;
+    let only_batch = number(0)?;
     let directory = Path::new(&directory);
-    measure(&directory.join("single"), 1, records)?;
-    measure(&directory.join("batch"), BATCH, records * 20)?;
-    measure_open(&directory.join("batch"))
+    for batch in [1, BATCH] {
+        if only_batch == 0 || only_batch == batch {
+            let directory = directory.join(format!("batch-{batch}"));
+            measure(&directory, batch, records)?;
+            measure_open(&directory)?;
+        }
+    }
+    Ok(())
 }
 
 fn config() -> Config {
