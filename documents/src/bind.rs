@@ -66,7 +66,7 @@ impl Document {
     /// Fits `supplied` to the declared parameters; what is not supplied takes its default.
     ///
     /// # Errors
-    /// [`BindError`], for the first parameter in the order of the document that does not fit.
+    /// [`BindError`]: size first, then unknown names, then the declared parameters in their order.
     pub fn bind(&self, supplied: &Supplied) -> Result<BoundParameters, BindError> {
         let bytes = supplied
             .iter()

@@ -80,6 +80,10 @@ impl<'a> Cursor<'a> {
             .map_err(|_| self.not_allowed(&text, "a whole number, 0 or more"))
     }
 
+    pub(crate) fn is_list(&self) -> bool {
+        matches!(self.node, Node::List(_))
+    }
+
     /// The items of a list of at most `limit`.
     pub(crate) fn items(&self, limit: usize) -> Result<Vec<Cursor<'a>>, DocumentError> {
         let Node::List(items) = self.node else {

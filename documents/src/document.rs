@@ -111,12 +111,10 @@ impl Document {
             None => Vec::new(),
         };
         let steps = match schema {
-            Schema::V1_2 => {
-                step::parse_runtime_config(&members.required("runtimeConfig")?, &parameters)?
-            }
+            Schema::V1_2 => step::runtime_config(&members.required("runtimeConfig")?, &parameters)?,
             Schema::V2_0 | Schema::V2_2 => {
                 let preconditions = schema == Schema::V2_2;
-                step::parse_main_steps(&members.required("mainSteps")?, &parameters, preconditions)?
+                step::main_steps(&members.required("mainSteps")?, &parameters, preconditions)?
             }
         };
         Ok(Self {

@@ -271,6 +271,8 @@ impl InventoryType {
 /// Inputs of `aws:runShellScript` and `aws:runPowerShellScript`.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ScriptInputs {
+    /// The place of `runCommand`.
+    pub(crate) path: DocumentPath,
     pub(crate) run_command: Vec<Input>,
     pub(crate) working_directory: Option<Typed<OptionalText>>,
 }
@@ -281,14 +283,16 @@ impl ScriptInputs {
         parameters: &[Parameter],
     ) -> Result<Self, DocumentError> {
         let run_command = members.required("runCommand")?;
-        let run_command = match run_command.items(limits::DOCUMENT_BYTES_MAX) {
-            Ok(lines) => lines
-                .iter()
-                .map(|line| Input::line(line, parameters))
-                .collect::<Result<_, _>>()?,
-            Err(_) => vec![Input::line(&run_command, parameters)?],
+        let path = run_command.path.clone();
+        let lines = if run_command.is_list() {
+            run_command.items(limits::DOCUMENT_BYTES_MAX)?
+        } else {
+            vec![run_command]
         };
+        let run_command = lines.iter().map(|line| Input::line(line, parameters));
+        let run_command = run_command.collect::<Result<_, _>>()?;
         Ok(Self {
+            path,
             run_command,
             working_directory: Typed::optional(members, "workingDirectory", parameters)?,
         })

@@ -42,6 +42,9 @@ mod step;
 mod template;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 pub use bind::{BindError, BoundParameters, Supplied, SuppliedJsonError, supplied_from_json};
 pub use describe::{Description, DocumentStatus, ParameterDescription};
 pub use document::{Document, DocumentType, Schema};

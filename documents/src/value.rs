@@ -68,79 +68,78 @@ impl ParameterValue {
         kind: ParameterType,
         items: &[String],
     ) -> Result<Self, ValueProblem> {
-        if items.iter().any(|item| item.contains('\0')) {
-            return Err(ValueProblem::Nul);
-        }
-        if let Some(reference) = items
-            .iter()
-            .find_map(|item| template::store_reference(item))
-        {
-            return Err(ValueProblem::UnsupportedReference { reference });
-        }
-        let expected = ValueProblem::NotOfType { expected: kind };
-        match kind {
-            ParameterType::String => single(items).map(|text| Self::String(text.to_owned())),
-            ParameterType::StringList => Ok(Self::StringList(items.to_vec())),
-            ParameterType::Boolean => match single(items)? {
-                "true" | "True" => Ok(Self::Boolean(true)),
-                "false" | "False" => Ok(Self::Boolean(false)),
-                _ => Err(expected),
-            },
-            ParameterType::Integer => single(items)?
-                .parse()
-                .map(Self::Integer)
-                .map_err(|_| expected),
-            ParameterType::StringMap => match serde_json::from_str(single(items)?) {
-                Ok(map) => Ok(Self::StringMap(map)),
-                Err(_) => Err(expected),
-            },
-            ParameterType::MapList => map_list(items).map(Self::MapList).ok_or(expected),
-        }
+        let value = match kind {
+            ParameterType::String => single(items).map(|text| Self::String(text.to_owned()))?,
+            ParameterType::StringList => Self::StringList(items.to_vec()),
+            ParameterType::Boolean => Self::Boolean(match single(items)? {
+                "true" | "True" => true,
+                "false" | "False" => false,
+                _ => return Err(ValueProblem::NotOfType { expected: kind }),
+            }),
+            ParameterType::Integer => Self::Integer(
+                single(items)?
+                    .parse()
+                    .map_err(|_| ValueProblem::NotOfType { expected: kind })?,
+            ),
+            ParameterType::StringMap => Self::StringMap(
+                serde_json::from_str(single(items)?)
+                    .map_err(|_| ValueProblem::NotOfType { expected: kind })?,
+            ),
+            ParameterType::MapList => {
+                Self::MapList(map_list(items).ok_or(ValueProblem::NotOfType { expected: kind })?)
+            }
+        };
+        value.usable()
     }
 
     /// Reads a default as the document writes it.
     pub(crate) fn from_node(kind: ParameterType, node: &Node) -> Result<Self, ValueProblem> {
-        let expected = ValueProblem::NotOfType { expected: kind };
-        let value = match (kind, node) {
-            (ParameterType::Boolean, Node::Boolean(value)) => Self::Boolean(*value),
-            (ParameterType::Integer, Node::Integer(value)) => Self::Integer(*value),
+        let items = match (kind, node) {
             // YAML authors leave the quotes of "3600" and "true" away.
-            (ParameterType::String, Node::Integer(value)) => Self::String(value.to_string()),
-            (ParameterType::String, Node::Boolean(value)) => Self::String(value.to_string()),
-            (ParameterType::StringList, Node::List(items)) => {
-                let texts = items.iter().map(|item| match item {
-                    Node::Text(text) => Some(text.clone()),
-                    Node::Integer(value) => Some(value.to_string()),
-                    Node::Null
-                    | Node::Boolean(_)
-                    | Node::Decimal(_)
-                    | Node::List(_)
-                    | Node::Map(_) => None,
-                });
-                let texts: Vec<String> = texts.collect::<Option<_>>().ok_or(expected)?;
-                return Self::from_supplied(kind, &texts);
+            (ParameterType::String | ParameterType::Integer, Node::Integer(value)) => {
+                Some(vec![value.to_string()])
             }
-            (ParameterType::StringMap, Node::Map(_)) => match node.to_json() {
-                Value::Object(map) => Self::StringMap(map),
-                Value::Null
-                | Value::Bool(_)
-                | Value::Number(_)
-                | Value::String(_)
-                | Value::Array(_) => {
-                    return Err(expected);
-                }
-            },
-            (ParameterType::MapList, Node::List(_)) => {
-                let text = node.to_json().to_string();
-                map_list(&[text]).map(Self::MapList).ok_or(expected)?
+            (ParameterType::String | ParameterType::Boolean, Node::Boolean(value)) => {
+                Some(vec![value.to_string()])
             }
-            (_, Node::Text(text)) => return Self::from_supplied(kind, std::slice::from_ref(text)),
-            _ => return Err(expected),
+            (ParameterType::StringList, Node::List(items)) => items.iter().map(list_item).collect(),
+            (ParameterType::StringMap, Node::Map(_)) | (ParameterType::MapList, Node::List(_)) => {
+                Some(vec![node.to_json().to_string()])
+            }
+            (_, Node::Text(text)) => Some(vec![text.clone()]),
+            _ => None,
         };
-        if value.texts().iter().any(|text| text.contains('\0')) {
-            return Err(ValueProblem::Nul);
+        match items {
+            Some(items) => Self::from_supplied(kind, &items),
+            None => Err(ValueProblem::NotOfType { expected: kind }),
         }
-        Ok(value)
+    }
+
+    /// Refuses what no type may hold.
+    fn usable(self) -> Result<Self, ValueProblem> {
+        for text in self.texts() {
+            // JSON writes a NUL of its strings as an escape.
+            if text.contains('\0') || (self.is_json() && text.contains("\\u0000")) {
+                return Err(ValueProblem::Nul);
+            }
+            if let Some(reference) = template::store_reference(&text) {
+                return Err(ValueProblem::UnsupportedReference { reference });
+            }
+        }
+        Ok(self)
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(self, Self::StringMap(_) | Self::MapList(_))
+    }
+}
+
+/// An item of a list of texts; YAML authors leave the quotes of numbers away.
+fn list_item(item: &Node) -> Option<String> {
+    match item {
+        Node::Text(text) => Some(text.clone()),
+        Node::Integer(value) => Some(value.to_string()),
+        Node::Null | Node::Boolean(_) | Node::Decimal(_) | Node::List(_) | Node::Map(_) => None,
     }
 }
 
@@ -175,7 +174,7 @@ pub enum ValueProblem {
         count: usize,
     },
     /// Not readable as the declared type.
-    #[error("not a {expected} ({})", expected.form())]
+    #[error("not readable as {expected}; give {}", expected.form())]
     NotOfType {
         /// The declared type.
         expected: ParameterType,
