@@ -2,3 +2,4 @@
 //! Never decides what the core decides: it stores, sends, and feeds back what came of it.
 
 pub mod mqtt;
+pub mod store;

@@ -1,0 +1,128 @@
+//! Opens the database: directory and file rights, durability, migrations, the writer.
+//! Never repairs anything.
+
+use super::schema::{MigrateError, migrate};
+use super::{DATABASE, OpenError, Store, StoreError, Writer};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Row};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Connections that read.
+const READERS: u32 = 4;
+/// How long a statement waits for another process's lock, such as the command line's.
+const BUSY: Duration = Duration::from_secs(10);
+
+impl Store {
+    /// Opens the database in `state_dir`, making both where they are missing (0700, 0600), and
+    /// starts its writer on the current tokio runtime.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a database of a newer schema is left as it is.
+    pub async fn open(state_dir: &Path) -> Result<Self, OpenError> {
+        let path = prepare(state_dir)?;
+        let database = |source| OpenError::Database {
+            path: path.clone(),
+            source,
+        };
+        let options = options(&path);
+        let mut connection = options.connect().await.map_err(database)?;
+        migrate(&mut connection).await.map_err(|why| match why {
+            MigrateError::Newer { found } => OpenError::Newer {
+                path: path.clone(),
+                found,
+                known: super::SCHEMA_VERSION,
+            },
+            MigrateError::Database(source) => database(source),
+        })?;
+        let reads = SqlitePoolOptions::new()
+            .max_connections(READERS)
+            .min_connections(1)
+            .connect_with(options.read_only(true))
+            .await
+            .map_err(database)?;
+        Ok(Self {
+            reads,
+            writer: Writer::start(connection),
+        })
+    }
+
+    /// Commits what waits and closes the database. Later requests are answered
+    /// [`StoreError::Closed`].
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.reads.close().await;
+    }
+
+    /// A value of the bridge's own configuration.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT value FROM meta WHERE key = $1")
+            .bind(key)
+            .fetch_optional(&self.reads)
+            .await?;
+        Ok(row.map(|row| row.try_get("value")).transpose()?)
+    }
+
+    /// Sets a value of the bridge's own configuration.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn set_meta(&self, key: &'static str, value: String) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(
+                        "INSERT INTO meta (key, value) VALUES ($1, $2) \
+                         ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                    )
+                    .bind(key)
+                    .bind(value)
+                    .execute(connection)
+                    .await?;
+                    Ok(())
+                })
+            })
+            .await
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+        .statement_cache_capacity(256)
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "2000")
+}
+
+/// Makes directory and file with their rights before SQLite sees them: what SQLite makes beside
+/// the file takes the file's rights.
+pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf, OpenError> {
+    let fault = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Path { path, source }
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(state_dir)
+        .map_err(fault(state_dir))?;
+    let path = state_dir.join(DATABASE);
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .mode(0o600)
+        .open(&path)
+        .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
+        .map_err(fault(&path))?;
+    Ok(path)
+}
