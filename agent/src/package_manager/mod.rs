@@ -6,3 +6,4 @@ pub mod deb822;
 pub mod debian_version;
 pub mod dpkg;
 pub mod file;
+pub mod rpm;

@@ -14,4 +14,6 @@ pub use policy::{Archive, PackageKey, Version};
 pub use survey::{Absent, Offer, Package, Standing, Survey, Upgrade, survey};
 
 #[cfg(test)]
+pub(crate) mod fixture;
+#[cfg(test)]
 mod tests;

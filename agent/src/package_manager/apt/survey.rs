@@ -117,7 +117,7 @@ pub struct Standing<'a> {
 pub struct Upgrade {
     /// The package.
     pub name: String,
-    /// The candidate's architecture, which may be `all`.
+    /// The installed version's architecture, which may be `all`, as apt shows it.
     pub architecture: String,
     /// The version on the disk.
     pub installed: String,
@@ -210,6 +210,20 @@ fn read_version(
         architecture: architecture.into(),
         section: text("Section"),
         priority: text("Priority"),
+    }
+}
+
+impl Version {
+    /// Takes section and priority of an archive's stanza: archives may override what a package says.
+    fn classify_as(&mut self, stanza: Stanza<'_>) {
+        for (field, place) in [
+            ("Section", &mut self.section),
+            ("Priority", &mut self.priority),
+        ] {
+            if let Some(text) = stanza.text_of(field).filter(|text| **text != **place) {
+                *place = text.into();
+            }
+        }
     }
 }
 
@@ -475,6 +489,9 @@ impl Survey {
         let build = build(stanza);
         let same = |known: &&mut Version| known.build == build && *known.version == *version;
         if let Some(known) = package.versions.iter_mut().find(same) {
+            if known.archives == [STATUS_ARCHIVE] {
+                known.classify_as(stanza);
+            }
             if !known.archives.contains(&index) {
                 known.archives.push(index);
             }
@@ -576,7 +593,7 @@ impl Survey {
                 let installed = standing.versions.get(installed_at)?;
                 (standing.candidate? < installed_at).then(|| Upgrade {
                     name: standing.package.name.to_string(),
-                    architecture: candidate.version.architecture.to_string(),
+                    architecture: installed.version.architecture.to_string(),
                     installed: installed.version.version.to_string(),
                     candidate: candidate.version.version.to_string(),
                     held: standing.package.status.want == dpkg::Want::Hold,
