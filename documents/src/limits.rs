@@ -14,9 +14,10 @@ pub const NAME_BYTES_MAX: usize = 128;
 /// Entries of `allowedValues`.
 pub const ALLOWED_VALUES_MAX: usize = 200;
 /// Bytes of an `allowedPattern`.
-pub const PATTERN_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of memory one compiled `allowedPattern` may take.
-pub const PATTERN_COMPILED_BYTES_MAX: usize = 256 * 1024;
+pub const PATTERN_BYTES_MAX: usize = 2 * 1024;
+/// Bytes of memory one compiled `allowedPattern` may take. Matching takes time in proportion to
+/// this and to the value's length, so it also bounds how long a value can keep a node busy.
+pub const PATTERN_COMPILED_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all values bound to one document together, one more counted for each item.
 pub const VALUES_BYTES_MAX: usize = 64 * 1024;
 /// Bytes of all resolved inputs of one plan: a short document may name a long value many times.

@@ -74,6 +74,7 @@ proptest! {
     fn a_mutated_document_is_a_document_or_an_error(
         fixture in 0..FIXTURES.len(),
         edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3_u8), 1..8),
+        value in prop_oneof![Just("Scan"), Just("1.2.3"), Just("ssh")].prop_map(str::to_owned),
     ) {
         let mut bytes = FIXTURES[fixture].as_bytes().to_vec();
         for (at, byte, kind) in edits {
@@ -85,7 +86,11 @@ proptest! {
             }
         }
         if let Ok(document) = Document::parse(&bytes) {
-            let _ = document.bind(&supplied(&[])).map(|bound| document.plan(&bound, Platform::Linux));
+            let required = document.parameters().iter().filter(|p| p.default().is_none());
+            let values = required.map(|p| (p.name().to_owned(), vec![value.clone()])).collect();
+            for platform in Platform::ALL {
+                let _ = document.bind(&values).map(|bound| document.plan(&bound, platform));
+            }
         }
     }
 
