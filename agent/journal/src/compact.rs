@@ -2,7 +2,7 @@
 //! It never drops the only copy of a record that is still wanted: copies are durable before the cursor moves.
 
 use crate::{
-    Journal, Policy, Storage, StorageError, StreamId,
+    Journal, Policy, Storage, StorageError, StreamId, SyncError,
     ledger::Operation,
     scan::{Scanner, Step},
     stream::Stream,
@@ -16,13 +16,48 @@ impl<S: Storage> Journal<S> {
     pub(crate) fn evict_oldest(&mut self) -> Result<(), StorageError> {
         for id in self.ids_with(Policy::OldestFirst) {
             while let Some(last) = self.excess_segment(id) {
-                if let Some(stream) = self.streams.get_mut(&id) {
-                    stream.progress.evicted = last;
-                }
+                self.evict_through(id, last);
                 self.reclaim(id)?;
             }
         }
         Ok(())
+    }
+
+    /// Writes a stream that may lose its oldest; on a full device it makes its own room.
+    pub(crate) fn flush_or_evict(&mut self, id: StreamId) -> Result<(), SyncError> {
+        loop {
+            match self.flush(id) {
+                Err(error) if error.source.is_storage_full() => {
+                    if self.give_up_oldest(id).is_err() {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Evicts the oldest segment, or what is buffered where there is none.
+    fn give_up_oldest(&mut self, id: StreamId) -> Result<(), StorageError> {
+        if let Some(last) = self.first_segment_end(id) {
+            self.evict_through(id, last);
+            return self.reclaim(id);
+        }
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Ok(());
+        };
+        // The gap is told only after it is durable: else these sequences could be given out again.
+        let before = stream.progress;
+        stream.progress.evicted = stream.next_seq - 1;
+        let stored = self.checkpoint();
+        if let Some(stream) = self.streams.get_mut(&id) {
+            match &stored {
+                Ok(()) => stream.discard_pending(),
+                Err(_) => stream.progress = before,
+            }
+        }
+        stored?;
+        self.reclaim(id)
     }
 
     /// Copies what is wanted out of the oldest segments, and drops them, where that makes room.
@@ -55,9 +90,19 @@ impl<S: Storage> Journal<S> {
 
     /// The last sequence of the oldest segment, if the stream exceeds its cap.
     fn excess_segment(&mut self, id: StreamId) -> Option<u64> {
-        let stream = self.streams.get_mut(&id)?;
+        let stream = self.streams.get(&id)?;
         let over = stream.used_bytes() + stream.reserved_bytes > stream.cap_bytes;
-        if !over || stream.durable == stream.head() {
+        if over {
+            self.first_segment_end(id)
+        } else {
+            None
+        }
+    }
+
+    /// The last sequence of the oldest segment that holds something needed; that segment is closed.
+    fn first_segment_end(&mut self, id: StreamId) -> Option<u64> {
+        let stream = self.streams.get_mut(&id)?;
+        if stream.durable == stream.head() {
             return None;
         }
         if stream.segments.len() == 1 {
@@ -65,6 +110,12 @@ impl<S: Storage> Journal<S> {
         }
         stream.segments.front()?;
         Some(stream.seq_end(0) - 1)
+    }
+
+    fn evict_through(&mut self, id: StreamId, last: u64) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.progress.evicted = last;
+        }
     }
 
     fn wants_compaction(&self, id: StreamId) -> bool {

@@ -14,8 +14,9 @@ use crate::{
     stream::Stream,
 };
 
-/// Records not yet durable, over all streams; beyond it an append makes them durable first.
-pub(crate) const PENDING_BYTES_MAX: u64 = 512 * 1024;
+/// Records of one stream that are not yet durable; beyond it an append makes them durable first.
+/// Per stream, so that one which the device refuses does not hold up the others.
+const PENDING_BYTES_MAX: u64 = 320 * 1024;
 /// Segments are not made smaller than this unless the configuration asks for it.
 const SEGMENT_BYTES_MIN: u32 = 64 * 1024;
 /// A cap is spread over at least so many segments, so that space comes back in small steps.
@@ -119,7 +120,8 @@ impl Reservation {
 pub struct Durable {
     /// Bytes given to the device by this call, headers and commits included.
     pub written_bytes: u64,
-    /// Eviction or compaction that failed; the records are durable, and the next sync tries again.
+    /// Eviction, compaction or restocking the reserve for a full device failed; the records are
+    /// durable, and the next sync tries again.
     pub housekeeping: Option<StorageError>,
 }
 
@@ -276,22 +278,35 @@ impl<S: Storage> Journal<S> {
 
     /// Makes everything appended so far durable, then drops what the policies give up.
     ///
+    /// Streams go in ascending id, the ledger last. The first stream of [`Policy::Refuse`] that fails
+    /// ends the call; others do not hold up what comes after them. Logs that a full device refuses
+    /// give up their oldest, and at last what is buffered, as a counted gap.
+    ///
     /// # Errors
     /// [`SyncError`] names the first records that are not durable. They stay buffered, and the next
     /// call writes them to a new segment; the failed descriptor is never used again.
     pub fn sync(&mut self) -> Result<Durable, SyncError> {
         let before = self.written_bytes;
         let mut housekeeping = self.evict_oldest().err();
-        let ids: Vec<_> = self.streams.keys().copied().collect();
-        for id in &ids {
-            self.flush(*id)?;
+        let mut failed = None;
+        let policies: Vec<_> = self.streams.values().map(|s| (s.id, s.policy)).collect();
+        for (id, policy) in policies {
+            match policy {
+                Policy::Refuse => self.flush(id)?,
+                Policy::NewestPerKey => failed = failed.or(self.flush(id).err()),
+                Policy::OldestFirst => failed = failed.or(self.flush_or_evict(id).err()),
+            }
         }
-        let after = self.evict_oldest().and_then(|()| self.compact());
+        let after = self
+            .evict_oldest()
+            .and_then(|()| self.compact())
+            .and_then(|()| self.stock_reserve());
         housekeeping = housekeeping.or(after.err());
-        Ok(Durable {
+        let done = Durable {
             written_bytes: self.written_bytes - before,
             housekeeping,
-        })
+        };
+        failed.map_or(Ok(done), Err)
     }
 
     /// Acknowledges every record up to and including `up_to`. Becomes durable when a segment is
@@ -382,6 +397,12 @@ impl<S: Storage> Journal<S> {
         stream.locate_begin(&self.storage)
     }
 
+    /// Keeps one spare file as large as the largest segment, for when the device is full.
+    pub(crate) fn stock_reserve(&mut self) -> Result<(), StorageError> {
+        let largest = self.streams.values().map(|stream| stream.segment_bytes);
+        self.pool.stock(&self.storage, largest.max().unwrap_or(0))
+    }
+
     pub(crate) fn flush(&mut self, id: StreamId) -> Result<(), SyncError> {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
@@ -416,15 +437,24 @@ impl<S: Storage> Journal<S> {
         key: u16,
         payload: &[u8],
     ) -> Result<u64, Refusal> {
-        let waiting: u64 = self.streams.values().map(|found| found.pending_bytes).sum();
-        if waiting + u64::from(framed(payload.len())) > PENDING_BYTES_MAX {
-            self.sync()?;
+        let need = u64::from(framed(payload.len()));
+        if self.is_buffer_full(stream, need)
+            && let Err(error) = self.sync()
+            && self.is_buffer_full(stream, need)
+        {
+            return Err(error.into());
         }
         let found = self
             .streams
             .get_mut(&stream)
             .ok_or(Refusal::UnknownStream { stream })?;
         Ok(found.push(key, payload.to_vec()))
+    }
+
+    fn is_buffer_full(&self, stream: StreamId, need: u64) -> bool {
+        self.streams
+            .get(&stream)
+            .is_some_and(|found| found.pending_bytes + need > PENDING_BYTES_MAX)
     }
 
     fn check(&self, stream: StreamId, len: usize) -> Result<u64, Refusal> {

@@ -10,8 +10,8 @@
 //!
 //! # Rules
 //! - [`Journal::append`] only buffers; [`Journal::sync`] makes everything buffered durable, streams
-//!   in ascending id, the ledger last, stopping at the first error: what the ledger says about a
-//!   record is never durable before the record itself.
+//!   in ascending id, the ledger last, stopping where a stream that never drops fails: what the
+//!   ledger says about a result is never durable before the result itself.
 //! - Only durable records are read.
 //! - The cursor is durable before a segment is reused or unlinked.
 //! - After a failed sync the segment is closed, its descriptor dropped, and the records that were
@@ -21,7 +21,7 @@
 //! # Bounds
 //! A stream's cap counts framed bytes (28 B a record, 28 B a commit, padding). Its files hold at most
 //! twice the cap (records that do not fit the rest of a segment leave it empty) and two segments.
-//! In memory: the buffer of records not yet durable (512 KiB over all streams), 16 B for every
+//! In memory: the buffer of records not yet durable (320 KiB a stream), 16 B for every
 //! 16 KiB on disk, and the ledger's keys.
 
 mod compact;

@@ -42,7 +42,7 @@ pub(crate) struct Wish {
     pub(crate) stream: StreamId,
     pub(crate) first_seq: u64,
     pub(crate) bytes: u32,
-    /// May take the last spare.
+    /// May take the reserve.
     pub(crate) vital: bool,
 }
 
@@ -61,14 +61,15 @@ impl Pool {
         }
     }
 
-    /// A file of at least `wish.bytes`: a spare of just that length, else a new one, else any spare.
+    /// A file of at least `wish.bytes`: a recycled one of just that length beyond the reserve, else a
+    /// new one, else, on a full device and for vital streams, the reserve.
     pub(crate) fn take<S: Storage>(
         &mut self,
         storage: &S,
         wish: Wish,
     ) -> Result<Taken<S::File>, StorageError> {
         let bytes = wish.bytes.next_multiple_of(BLOCK);
-        let spare = self.spare(wish.vital, |spare| spare.bytes == bytes);
+        let spare = self.spare(false, |spare| spare.bytes == bytes);
         let (slot, bytes, file, created) = match spare {
             Some(spare) => self.reopen(storage, spare)?,
             None => match self.create(storage, bytes) {
@@ -121,6 +122,8 @@ impl Pool {
             return Ok(());
         }
         let (slot, bytes, _, _) = self.create(storage, bytes)?;
+        // Whoever takes a spare relies on its name.
+        storage.sync_dir().map_err(StorageError::on("sync", ""))?;
         self.spares.push(Spare { slot, bytes });
         Ok(())
     }
@@ -133,8 +136,9 @@ impl Pool {
         self.spares.len()
     }
 
-    fn spare(&mut self, vital: bool, fits: impl Fn(&Spare) -> bool) -> Option<Spare> {
-        if !vital && self.spares.len() < 2 {
+    /// Takes a spare that fits; the last one, the reserve, only where asked for.
+    fn spare(&mut self, reserve: bool, fits: impl Fn(&Spare) -> bool) -> Option<Spare> {
+        if !reserve && self.spares.len() < 2 {
             return None;
         }
         let index = self.spares.iter().position(fits)?;

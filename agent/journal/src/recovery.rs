@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Config, Journal, OpenError, Policy, SaltSource, Storage, StorageError, StreamConfig, StreamId,
+    Config, FileInfo, Journal, OpenError, Policy, SaltSource, Storage, StorageError, StreamConfig,
+    StreamId,
     cursor::{Cursor, MAX_STREAMS},
     format::{DATA_START, HeaderRead, SECTOR, SEGMENT_HEADER, SegmentHeader, VERSION, framed},
     ledger::Index,
-    pool::{Pool, Spare, segment_name, slot_of},
+    pool::{Pool, Spare, slot_of},
     scan::{Range, Scanner, Step},
     segment::Segment,
     stream::Stream,
@@ -57,18 +58,20 @@ pub(crate) fn open<S: Storage>(
     let files = storage.list().map_err(StorageError::on("list", ""))?;
     let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
     let (cursor, cursor_damaged) = Cursor::load(&storage, &names)?;
-    let headers = read_headers(&storage, &names)?;
+    let found = read_headers(&storage, &files)?;
 
     let mut recovery = Recovery::default();
     let mut spares = Vec::new();
     let mut next_ordinal = 1;
     let mut next_slot = 0;
     let mut chains: BTreeMap<StreamId, Vec<Segment>> = BTreeMap::new();
-    for (slot, header) in headers {
+    for Found {
+        slot,
+        bytes,
+        header,
+    } in found
+    {
         next_slot = next_slot.max(slot.wrapping_add(1));
-        let name = segment_name(slot);
-        let file = files.iter().find(|file| file.name == name);
-        let bytes = file.map_or(0, |file| u32::try_from(file.bytes).unwrap_or(u32::MAX));
         match header {
             Some(header) => {
                 next_ordinal = next_ordinal.max(header.ordinal.saturating_add(1));
@@ -112,7 +115,7 @@ pub(crate) fn open<S: Storage>(
         written_bytes: 0,
         failed_syncs: 0,
     };
-    settle(&mut journal, config, &mut recovery)?;
+    settle(&mut journal, &mut recovery)?;
     Ok((journal, recovery))
 }
 
@@ -146,28 +149,36 @@ fn configured<F>(config: &Config) -> Result<BTreeMap<StreamId, Stream<F>>, OpenE
     Ok(streams)
 }
 
-type Headers = Vec<(u32, Option<SegmentHeader>)>;
+/// A segment file and what it says of itself.
+struct Found {
+    slot: u32,
+    bytes: u32,
+    header: Option<SegmentHeader>,
+}
 
-fn read_headers<S: Storage>(storage: &S, names: &[String]) -> Result<Headers, OpenError> {
-    let mut headers = Vec::new();
-    for name in names {
-        if let Some(slot) = slot_of(name) {
-            headers.push((slot, read_header(storage, name)?));
+fn read_headers<S: Storage>(storage: &S, files: &[FileInfo]) -> Result<Vec<Found>, OpenError> {
+    let mut found = Vec::new();
+    for file in files {
+        if let Some(slot) = slot_of(&file.name) {
+            found.push(Found {
+                slot,
+                bytes: u32::try_from(file.bytes).unwrap_or(u32::MAX),
+                header: read_header(storage, file)?,
+            });
         }
     }
-    Ok(headers)
+    Ok(found)
 }
 
 /// The newer of both copies: a recycled file may hold one of its former life.
-fn read_header<S: Storage>(storage: &S, name: &str) -> Result<Option<SegmentHeader>, OpenError> {
+fn read_header<S: Storage>(
+    storage: &S,
+    info: &FileInfo,
+) -> Result<Option<SegmentHeader>, OpenError> {
+    let name = &info.name;
     let file = storage.open(name).map_err(StorageError::on("open", name))?;
-    let files = storage.list().map_err(StorageError::on("list", ""))?;
-    let bytes = files
-        .iter()
-        .find(|file| file.name == name)
-        .map_or(0, |file| file.bytes);
     let mut newest: Option<SegmentHeader> = None;
-    for offset in [0, bytes.saturating_sub(u64::from(SECTOR))] {
+    for offset in [0, info.bytes.saturating_sub(u64::from(SECTOR))] {
         let mut buffer = [0; SEGMENT_HEADER];
         storage
             .read_at(&file, offset, &mut buffer)
@@ -175,7 +186,7 @@ fn read_header<S: Storage>(storage: &S, name: &str) -> Result<Option<SegmentHead
         match SegmentHeader::decode(&buffer) {
             HeaderRead::Newer(found) => {
                 return Err(OpenError::NewerVersion {
-                    file: name.to_owned(),
+                    file: name.clone(),
                     found,
                     supported: VERSION,
                 });
@@ -344,26 +355,14 @@ fn note_damage<F>(
 }
 
 /// Makes durable what a killed process left in the page cache, and sets up the reserve.
-fn settle<S: Storage>(
-    journal: &mut Journal<S>,
-    config: &Config,
-    recovery: &mut Recovery,
-) -> Result<(), OpenError> {
+fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) -> Result<(), OpenError> {
     for stream in journal.streams.values() {
         // Earlier segments were synced before the last one was begun.
         if let Some(last) = stream.segments.back() {
             last.secure(&journal.storage)?;
         }
     }
-    let largest = journal
-        .streams
-        .values()
-        .map(|stream| stream.segment_bytes)
-        .max();
-    let reserve = journal.checkpoint().and_then(|()| {
-        let bytes = largest.unwrap_or(config.segment_bytes);
-        journal.pool.stock(&journal.storage, bytes)
-    });
+    let reserve = journal.checkpoint().and_then(|()| journal.stock_reserve());
     match reserve {
         Ok(()) => {}
         Err(error) if error.is_storage_full() => recovery.reserve_missing = Some(error),

@@ -157,6 +157,13 @@ impl<F> Stream<F> {
         }
     }
 
+    /// Gives up what is buffered: its sequences are evicted, and count as written.
+    pub(crate) fn discard_pending(&mut self) {
+        self.pending.clear();
+        self.pending_bytes = 0;
+        self.durable = self.next_seq - 1;
+    }
+
     /// How many segments at the front hold nothing that is needed.
     pub(crate) fn finished_segments(&self) -> usize {
         let finished = |&(index, segment): &(usize, &Segment)| {
@@ -225,7 +232,7 @@ impl<F> Stream<F> {
                 stream: self.id,
                 first_seq: self.durable + 1,
                 bytes: self.segment_bytes.max(need + DATA_START + SECTOR),
-                vital: self.policy != Policy::OldestFirst,
+                vital: self.policy == Policy::Refuse,
             },
         )?;
         if self.segments.is_empty() {

@@ -182,6 +182,40 @@ fn a_payload_that_imitates_records_never_becomes_one() {
     }
 }
 
+/// The strongest forgery: records of another segment at just their own offsets, under just the
+/// sequences that come next. Only the salt tells them from real ones.
+#[test]
+fn an_imitation_at_its_own_place_under_the_next_sequence_is_known_by_its_salt() {
+    let donor = SimStorage::new();
+    let (mut journal, _) = reopen(&donor, 1);
+    for payload in [&b""[..], b"forged", b"forged too"] {
+        journal.append(StreamId::RESULT, payload).unwrap();
+    }
+    journal.sync().unwrap();
+    let (name, _) = segments(&donor)
+        .into_iter()
+        .find(|(name, _)| contains(&donor.contents(name).unwrap(), b"forged too"))
+        .unwrap();
+    // The first record is its 28-byte header at 512; the forged ones start where it ends.
+    let forged = donor.contents(&name).unwrap()[540..4096].to_vec();
+
+    let storage = SimStorage::new();
+    let (mut journal, _) = reopen(&storage, 2);
+    journal.append(StreamId::RESULT, &forged).unwrap();
+    journal.append(StreamId::RESULT, b"real").unwrap();
+    journal.sync().unwrap();
+    let (name, _) = segments(&storage)
+        .into_iter()
+        .find(|(name, _)| contains(&storage.contents(name).unwrap(), b"real"))
+        .unwrap();
+    drop(journal);
+    storage.flip(&name, 513 * 8);
+    let (journal, recovery) = reopen(&storage, 3);
+    assert_eq!(recovery.damaged_records, 1);
+    let given = BTreeMap::from([(2, b"real".to_vec())]);
+    assert_eq!(damaged(&journal, &given), [1]);
+}
+
 #[test]
 fn what_a_recycled_segment_held_before_never_comes_back() {
     let storage = SimStorage::new();

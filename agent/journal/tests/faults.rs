@@ -1,0 +1,205 @@
+//! Single faults of the device, one by one: failed syncs, no space, a real file system.
+//! It never repeats what the random histories of `model.rs` cover better.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod common;
+
+use common::{config, payload_of, salts};
+use holdfast_journal::{
+    DirStorage, Entry, Fault, GapReason, Journal, OpenError, Refusal, SimStorage, Storage, StreamId,
+};
+
+fn open(storage: &SimStorage) -> Journal<SimStorage> {
+    let (journal, _) = Journal::open(storage.clone(), &config(), salts(1)).unwrap();
+    journal
+}
+
+fn payloads<S: Storage>(journal: &Journal<S>, stream: StreamId) -> Vec<Vec<u8>> {
+    let entries = journal.read(stream, 1, usize::MAX).unwrap();
+    let payload = |entry| match entry {
+        Entry::Record { payload, .. } => payload,
+        Entry::Gap { .. } => panic!("{entry:?}"),
+    };
+    entries.into_iter().map(payload).collect()
+}
+
+#[test]
+fn after_a_failed_sync_the_records_go_to_a_new_segment_and_survive_a_power_cut() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    journal.append(StreamId::RESULT, b"before").unwrap();
+    journal.sync().unwrap();
+    journal.append(StreamId::RESULT, b"during").unwrap();
+    journal.append(StreamId::RESULT, b"during too").unwrap();
+    storage.arm(Fault::SyncFails(0));
+    let error = journal.sync().unwrap_err();
+    assert_eq!(
+        (error.stream, error.first, error.last),
+        (StreamId::RESULT, 2, 3)
+    );
+    assert_eq!(journal.durable(StreamId::RESULT), 1);
+    assert_eq!(payloads(&journal, StreamId::RESULT), [b"before"]);
+    journal.sync().unwrap();
+    assert_eq!(journal.status().streams[0].segments, 2);
+    assert_eq!(journal.status().failed_syncs, 1);
+    for seed in 0..20 {
+        let journal = open(&storage.restart(seed));
+        let found = payloads(&journal, StreamId::RESULT);
+        assert_eq!(found, [&b"before"[..], b"during", b"during too"]);
+    }
+}
+
+#[test]
+fn what_the_ledger_says_is_never_durable_before_what_it_speaks_of() {
+    for fails in 0..4 {
+        let storage = SimStorage::new();
+        let mut journal = open(&storage);
+        journal.append(StreamId::RESULT, b"result").unwrap();
+        journal.ledger().put(b"command", b"finished").unwrap();
+        storage.arm(Fault::PowerCut(fails));
+        let synced = journal.sync().is_ok();
+        for seed in 0..30 {
+            let mut journal = open(&storage.restart(seed));
+            let told = journal.ledger().get(b"command").unwrap().is_some();
+            let there = journal.durable(StreamId::RESULT) == 1;
+            assert!(there || !told, "fault {fails}, seed {seed}");
+            assert!(!synced || told);
+        }
+    }
+}
+
+#[test]
+fn a_full_device_still_takes_results_acknowledgements_and_ledger_changes() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    journal.append(StreamId::RESULT, b"one").unwrap();
+    journal.ledger().put(b"command", b"running").unwrap();
+    journal.sync().unwrap();
+    storage.arm(Fault::Capacity(0));
+    // The reserve takes the next segment of results, its own space takes the rest.
+    let mut last = 0;
+    for number in 0..20 {
+        last = journal
+            .append(StreamId::RESULT, &payload_of(number, 1000))
+            .unwrap();
+        journal.ledger().put(b"command", b"cancelled").unwrap();
+        // Logs and state may not take the reserve, and hold up nobody.
+        journal
+            .append(StreamId::LOG, &payload_of(number, 9000))
+            .unwrap();
+        drop(journal.append(StreamId::STATE, &payload_of(number, 30_000)));
+        drop(journal.sync());
+        assert_eq!(journal.durable(StreamId::RESULT), last);
+    }
+    let logs = journal.read(StreamId::LOG, 1, usize::MAX).unwrap();
+    assert!(matches!(
+        logs[..],
+        [Entry::Gap {
+            first: 1,
+            last: 20,
+            reason: GapReason::Evicted
+        }]
+    ));
+    journal.release(StreamId::RESULT, last).unwrap();
+    journal.checkpoint().unwrap();
+    let mut journal = open(&storage.restart(1));
+    assert_eq!(journal.released(StreamId::RESULT), last);
+    assert_eq!(
+        journal.ledger().get(b"command").unwrap().unwrap(),
+        b"cancelled"
+    );
+}
+
+#[test]
+fn a_device_without_space_refuses_by_name_and_goes_on_when_space_comes() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    storage.arm(Fault::Capacity(0));
+    let refused = journal.reserve(StreamId::RESULT, 200_000).unwrap_err();
+    assert!(matches!(refused, Refusal::DeviceFull { .. }), "{refused}");
+    for number in 0..100 {
+        journal
+            .append(StreamId::RESULT, &payload_of(number, 1000))
+            .unwrap();
+    }
+    let error = journal.sync().unwrap_err();
+    assert!(error.source.is_storage_full(), "{error}");
+    storage.disarm();
+    journal.sync().unwrap();
+    let expected: Vec<_> = (0..100).map(|number| payload_of(number, 1000)).collect();
+    assert_eq!(payloads(&journal, StreamId::RESULT), expected);
+}
+
+#[test]
+fn a_new_journal_on_a_full_device_opens_and_says_what_is_missing() {
+    let storage = SimStorage::new();
+    storage.arm(Fault::Capacity(0));
+    let (_, recovery) = Journal::open(storage, &config(), salts(1)).unwrap();
+    assert!(recovery.reserve_missing.unwrap().is_storage_full());
+}
+
+#[test]
+fn a_hundred_thousand_records_are_all_there_after_a_restart() {
+    let mut config = config();
+    config.segment_bytes = 1 << 20;
+    config.streams[0].cap_bytes = 64 << 20;
+    let storage = SimStorage::new();
+    let (mut journal, _) = Journal::open(storage.clone(), &config, salts(1)).unwrap();
+    for number in 0u64..100_000 {
+        journal
+            .append(StreamId::RESULT, &number.to_le_bytes())
+            .unwrap();
+    }
+    journal.sync().unwrap();
+    drop(journal);
+    let (journal, recovery) = Journal::open(storage, &config, salts(2)).unwrap();
+    assert_eq!(recovery.records, 100_000);
+    let mut next = 1;
+    while next <= 100_000 {
+        for entry in journal.read(StreamId::RESULT, next, 64 * 1024).unwrap() {
+            let Entry::Record { seq, payload, .. } = entry else {
+                panic!()
+            };
+            assert_eq!((seq, payload), (next, (next - 1).to_le_bytes().to_vec()));
+            next += 1;
+        }
+    }
+}
+
+#[test]
+fn a_real_directory_keeps_everything_over_restarts_and_admits_one_journal() {
+    let parent = tempfile::tempdir().unwrap();
+    let path = parent.path().join("journal");
+    for round in 0..3u64 {
+        let storage = DirStorage::open(&path).unwrap();
+        assert!(matches!(
+            DirStorage::open(&path),
+            Err(OpenError::Locked { .. })
+        ));
+        let (mut journal, recovery) = Journal::open(storage, &config(), salts(round)).unwrap();
+        assert_eq!(recovery.damaged_records, 0);
+        let held: Vec<_> = (0..round * 50)
+            .map(|number| payload_of(number, 700))
+            .collect();
+        assert_eq!(payloads(&journal, StreamId::RESULT), held);
+        for number in round * 50..(round + 1) * 50 {
+            journal
+                .append(StreamId::RESULT, &payload_of(number, 700))
+                .unwrap();
+        }
+        journal
+            .ledger()
+            .put(b"round", &round.to_le_bytes())
+            .unwrap();
+        journal.sync().unwrap();
+        assert_eq!(
+            journal.ledger().get(b"round").unwrap().unwrap(),
+            round.to_le_bytes()
+        );
+    }
+}
