@@ -73,7 +73,10 @@ pub fn gather(root: &Path) -> Inventory {
                     .filter(|address| address.addr.is_ipv6()),
             ),
             gateways.join(","),
-            servers.clone(),
+            match interface.addresses.is_empty() {
+                true => String::new(),
+                false => servers.clone(),
+            },
             dhcp_server(root, &interface.name).unwrap_or_default(),
         ]
     });

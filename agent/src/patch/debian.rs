@@ -12,8 +12,7 @@ use super::baseline::{Baseline, Facts};
 use super::evaluate::{Offered, Relation, Subject, evaluate};
 use super::report::{Counts, PatchReport, Source};
 use crate::inventory::os_release::OsRelease;
-use crate::package_manager::apt::survey::Ranked;
-use crate::package_manager::apt::{Absent, Archive, Offer, Standing, Survey, survey};
+use crate::package_manager::apt::{Absent, Archive, Offer, Ranked, Standing, Survey, survey};
 use crate::package_manager::debian_version;
 use crate::package_manager::dpkg::{DatabaseError, Want};
 

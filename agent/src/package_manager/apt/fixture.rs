@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use ring::digest;
+
 /// A root of architecture amd64 with i386 added, and nothing in it yet.
 pub(crate) struct Root {
     directory: tempfile::TempDir,
@@ -174,7 +176,8 @@ impl Root {
         for architecture in ["amd64", "i386"] {
             let list = repository.list(architecture);
             let relative = format!("main/binary-{architecture}/Packages");
-            writeln!(release, " {} {} {relative}", "0".repeat(64), list.len()).unwrap();
+            let hash = hex::encode(digest::digest(&digest::SHA256, list.as_bytes()));
+            writeln!(release, " {hash} {} {relative}", list.len()).unwrap();
             if !list.is_empty() {
                 let name = relative.replace('/', "_");
                 self.write(&format!("var/lib/apt/lists/{base}{name}"), &list);

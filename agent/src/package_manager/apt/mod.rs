@@ -8,10 +8,12 @@ pub mod policy;
 pub mod preferences;
 pub mod release;
 pub mod sources;
+pub mod standing;
 pub mod survey;
 
 pub use policy::{Archive, PackageKey, Version};
-pub use survey::{Absent, Offer, Package, Standing, Survey, Upgrade, survey};
+pub use standing::{Ranked, Standing, Upgrade};
+pub use survey::{Absent, Offer, Package, Survey, survey};
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -10,7 +10,7 @@ use crate::package_manager::file;
 const LINE_BYTES_MAX: usize = 16 * 1024;
 /// The longest Release file read: Debian's has 150 kB.
 const FILE_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Index sizes remembered: one an architecture and component.
+/// Lists remembered: one an architecture and component.
 const INDEXES_MAX: usize = 4096;
 
 /// The fields that policy and reports go by; absent ones are empty.
@@ -36,8 +36,19 @@ pub struct Release {
     pub but_automatic_upgrades: bool,
     /// Whether it has lists of architecture `all` of their own.
     pub separate_all: bool,
-    /// Plain sizes in bytes of its package lists, by path beside the Release file.
-    pub index_bytes: Vec<(String, u64)>,
+    /// What it promises of its package lists.
+    pub indexes: Vec<Index>,
+}
+
+/// A package list as the Release file promises it, unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Index {
+    /// Its path beside the Release file.
+    pub path: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its SHA-256.
+    pub sha256: [u8; 32],
 }
 
 impl Release {
@@ -103,16 +114,23 @@ impl Release {
 
     /// ` <hash> <bytes> <path>`, of plain package lists only.
     fn note_index(&mut self, line: &str) {
-        let mut words = line.split_ascii_whitespace().skip(1);
-        let (Some(bytes), Some(path)) = (words.next(), words.next()) else {
+        let mut words = line.split_ascii_whitespace();
+        let (Some(hash), Some(bytes), Some(path)) = (words.next(), words.next(), words.next())
+        else {
             return;
         };
         let is_list = path == "Packages" || path.ends_with("/Packages");
-        if let (true, Ok(bytes)) = (
-            is_list && self.index_bytes.len() < INDEXES_MAX,
-            bytes.parse(),
-        ) {
-            self.index_bytes.push((path.to_owned(), bytes));
+        if !is_list || self.indexes.len() >= INDEXES_MAX {
+            return;
+        }
+        let mut sha256 = [0; 32];
+        if let (Ok(bytes), Ok(())) = (bytes.parse(), hex::decode_to_slice(hash, &mut sha256)) {
+            let path = path.to_owned();
+            self.indexes.push(Index {
+                path,
+                bytes,
+                sha256,
+            });
         }
     }
 }
@@ -153,7 +171,8 @@ mod tests {
         Date: Sat, 21 Nov 2026 10:00:00 UTC\nValid-Until: Sat, 28 Nov 2026 10:00:00 UTC\n\
         NotAutomatic: yes\nButAutomaticUpgrades: yes\nArchitectures: all amd64\n\
         No-Support-for-Architecture-all: Packages\nMD5Sum:\n 00 7 main/binary-amd64/Packages\n\
-        SHA256:\n 00 12 main/binary-amd64/Packages\n 00 5 main/binary-amd64/Packages.xz\n\
+        SHA256:\n 0707070707070707070707070707070707070707070707070707070707070707 12 main/binary-amd64/Packages\n\
+        \x20 00 9 contrib/binary-amd64/Packages\n 00 5 main/binary-amd64/Packages.xz\n\
         -----BEGIN PGP SIGNATURE-----\n\nOrigin: Forged\n";
 
     #[test]
@@ -166,8 +185,12 @@ mod tests {
         assert!(release.not_automatic && release.but_automatic_upgrades);
         assert!(!release.separate_all);
         assert_eq!(release.valid_until, "Sat, 28 Nov 2026 10:00:00 UTC");
-        let sizes = [("main/binary-amd64/Packages".to_owned(), 12)];
-        assert_eq!(release.index_bytes, sizes);
+        let index = Index {
+            path: "main/binary-amd64/Packages".to_owned(),
+            bytes: 12,
+            sha256: [7; 32],
+        };
+        assert_eq!(release.indexes, [index]);
     }
 
     #[test]

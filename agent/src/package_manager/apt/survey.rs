@@ -2,13 +2,16 @@
 //! Never keeps a stanza of what is not installed, so its memory follows the installed packages alone.
 
 use std::cmp::Ordering;
+use std::io::{self, Read};
 use std::path::Path;
+
+use ring::digest;
 
 use super::conf::Conf;
 use super::list::{self, Found};
 use super::policy::{self, Archive, PackageKey, Version};
 use super::preferences::Preferences;
-use super::release::Release;
+use super::release::{Index, Release};
 use super::sources::{self, Source};
 use crate::package_manager::deb822::{Stanza, StanzaReader};
 use crate::package_manager::debian_version;
@@ -34,7 +37,7 @@ pub struct Package {
     /// What is wanted of it and how far it is installed.
     pub status: Status,
     /// The installed version first, then others in the order found.
-    versions: Vec<Version>,
+    pub(super) versions: Vec<Version>,
 }
 
 impl Package {
@@ -84,47 +87,8 @@ pub struct Survey {
     pub native: String,
     /// What was passed over.
     pub warnings: Warnings,
-    preferences: Preferences,
+    pub(super) preferences: Preferences,
     may_downgrade: bool,
-}
-
-/// One version as policy sees it beside the others of its package.
-#[derive(Debug, Clone, Copy)]
-pub struct Ranked<'a> {
-    /// The version.
-    pub version: &'a Version,
-    /// What policy gives it.
-    pub policy_priority: i16,
-    /// Whether it is the one on the disk.
-    pub is_installed: bool,
-    /// Whether a security archive offers it.
-    pub security: bool,
-}
-
-/// An installed package's versions in descending order, and apt's choice among them.
-#[derive(Debug)]
-pub struct Standing<'a> {
-    /// The package.
-    pub package: &'a Package,
-    /// Descending; builds of one version as apt orders them, the installed one last.
-    pub versions: Vec<Ranked<'a>>,
-    /// An index into `versions`.
-    pub candidate: Option<usize>,
-}
-
-/// A line of `apt list --upgradable`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Upgrade {
-    /// The package.
-    pub name: String,
-    /// The installed version's architecture, which may be `all`, as apt shows it.
-    pub architecture: String,
-    /// The version on the disk.
-    pub installed: String,
-    /// The version that would replace it.
-    pub candidate: String,
-    /// Whether dpkg is told to leave it alone.
-    pub held: bool,
 }
 
 /// Reads what is installed below `root` and what apt would offer for it.
@@ -320,7 +284,7 @@ impl Survey {
     ) {
         let lists = root.join("var/lib/apt/lists");
         let (mut release, signed) = self.read_release(&lists, source);
-        let sizes = std::mem::take(&mut release.index_bytes);
+        let promises = std::mem::take(&mut release.indexes);
         let trusted = source.trusted.unwrap_or(signed) && !source.is_local();
         let mut known = false;
         for (component, architecture, relative) in indexes(source, &release, architectures) {
@@ -357,8 +321,8 @@ impl Survey {
             };
             archive.set_priority(&self.preferences);
             self.archives.push(archive);
-            let size = sizes.iter().find(|(path, _)| *path == relative);
-            self.read_list(&path, index, size.map(|(_, bytes)| *bytes), absent, visit);
+            let promise = promises.iter().find(|promise| promise.path == relative);
+            self.read_list(&path, index, promise, absent, visit);
         }
         if !known {
             let list = lists.join(source.list_name("Release"));
@@ -387,7 +351,7 @@ impl Survey {
         &mut self,
         path: &Path,
         index: u16,
-        bytes_promised: Option<u64>,
+        promise: Option<&Index>,
         absent: Absent,
         visit: &mut dyn FnMut(&Offer<'_>),
     ) {
@@ -395,7 +359,11 @@ impl Survey {
             Ok(plain) => plain,
             Err(error) => return self.warnings.push(path, format_args!("ignored: {error}")),
         };
-        let mut stanzas = StanzaReader::new(plain);
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let mut stanzas = StanzaReader::new(Hashing {
+            plain,
+            hash: &mut hash,
+        });
         loop {
             match stanzas.next_stanza() {
                 Ok(Some(stanza)) => self.take(stanza, index, absent, visit),
@@ -413,8 +381,15 @@ impl Survey {
             }
         }
         let bytes = stanzas.read_bytes();
-        if let Some(promised) = bytes_promised.filter(|promised| *promised != bytes) {
+        let Some(promise) = promise else {
+            return;
+        };
+        if bytes != promise.bytes {
+            let promised = promise.bytes;
             let problem = format!("has {bytes} bytes where its Release file promises {promised}");
+            self.warnings.push(path, problem);
+        } else if hash.finish().as_ref() != promise.sha256 {
+            let problem = "its SHA-256 is not the one its Release file promises; it may be damaged";
             self.warnings.push(path, problem);
         }
     }
@@ -464,7 +439,7 @@ impl Survey {
         }
     }
 
-    fn archive(&self, index: u16) -> Option<&Archive> {
+    pub(super) fn archive(&self, index: u16) -> Option<&Archive> {
         self.archives.get(usize::from(index))
     }
 
@@ -535,71 +510,19 @@ impl Survey {
             ),
         });
     }
+}
 
-    /// Each installed package with its versions ranked and apt's choice, by name and architecture.
-    pub fn standings(&self) -> impl Iterator<Item = Standing<'_>> {
-        self.packages.iter().map(|package| self.standing(package))
-    }
+/// Passes a list through while its hash is taken.
+struct Hashing<'a> {
+    plain: Box<dyn Read>,
+    hash: &'a mut digest::Context,
+}
 
-    fn standing<'a>(&'a self, package: &'a Package) -> Standing<'a> {
-        let rank = |(at, version): (usize, &'a Version)| {
-            let key = PackageKey {
-                name: &package.name,
-                source: &version.source,
-                architecture: &package.architecture,
-                is_native: *package.architecture == *self.native,
-            };
-            let archives = &version.archives;
-            Ranked {
-                version,
-                policy_priority: policy::priority_of(
-                    &version.version,
-                    archives,
-                    &self.archives,
-                    key,
-                    &self.preferences,
-                ),
-                is_installed: at == 0,
-                security: archives
-                    .iter()
-                    .any(|index| self.archive(*index).is_some_and(Archive::is_security)),
-            }
-        };
-        let mut versions: Vec<_> = package.versions.iter().enumerate().map(rank).collect();
-        versions.sort_by(|a, b| {
-            debian_version::compare(&b.version.version, &a.version.version)
-                .then(a.is_installed.cmp(&b.is_installed))
-        });
-        let offered: Vec<_> = versions
-            .iter()
-            .map(|ranked| (ranked.version, ranked.policy_priority))
-            .collect();
-        let installed = package.installed().map(|version| &*version.version);
-        let candidate = policy::candidate(&offered, installed);
-        Standing {
-            package,
-            versions,
-            candidate,
-        }
-    }
-
-    /// What `apt list --upgradable` lists, held packages included, by name and architecture.
-    #[must_use]
-    pub fn upgrades(&self) -> Vec<Upgrade> {
-        self.standings()
-            .filter_map(|standing| {
-                let candidate = standing.versions.get(standing.candidate?)?;
-                let installed_at = standing.versions.iter().position(|v| v.is_installed)?;
-                let installed = standing.versions.get(installed_at)?;
-                (standing.candidate? < installed_at).then(|| Upgrade {
-                    name: standing.package.name.to_string(),
-                    architecture: installed.version.architecture.to_string(),
-                    installed: installed.version.version.to_string(),
-                    candidate: candidate.version.version.to_string(),
-                    held: standing.package.status.want == dpkg::Want::Hold,
-                })
-            })
-            .collect()
+impl Read for Hashing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.plain.read(buffer)?;
+        self.hash.update(buffer.get(..count).unwrap_or_default());
+        Ok(count)
     }
 }
 

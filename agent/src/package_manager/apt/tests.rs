@@ -303,6 +303,18 @@ fn a_list_cut_short_is_told_and_what_is_left_counts() {
     );
 }
 
+#[test]
+fn a_list_that_is_not_the_promised_one_is_told() {
+    let main = Repository::main().offering(&["a amd64 2"]);
+    let root = Root::installed(&["a amd64 1"]).with(&main);
+    let list = root.path().join("var/lib/apt/lists").join(main.list_name());
+    let text = fs::read_to_string(&list).unwrap();
+    fs::write(&list, text.replace("Version: 2", "Version: 3")).unwrap();
+    let (lines, warnings) = upgrades(root.path());
+    assert_eq!(lines, ["a amd64 1 3"]);
+    assert!(warnings.list[0].problem.contains("SHA-256"), "{warnings:?}");
+}
+
 fn any_preferences() -> impl Strategy<Value = String> {
     let package = prop_oneof![
         Just("*"),
