@@ -114,7 +114,7 @@ impl<S: Storage> Journal<S> {
 
     fn evict_through(&mut self, id: StreamId, last: u64) {
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.progress.evicted = last;
+            stream.progress.evicted = stream.progress.evicted.max(last);
         }
     }
 
@@ -174,9 +174,9 @@ impl<S: Storage> Journal<S> {
         }
         stream.flush(storage, &mut self.pool, &mut self.written_bytes)?;
         if id == StreamId::LEDGER {
-            stream.progress.released = seq_end - 1;
+            stream.progress.released = stream.progress.released.max(seq_end - 1);
         } else {
-            stream.progress.evicted = seq_end - 1;
+            stream.progress.evicted = stream.progress.evicted.max(seq_end - 1);
         }
         self.reclaim(id)
     }

@@ -34,10 +34,10 @@ impl DirStorage {
             source,
         };
         match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(failed(error));
-            }
-            Ok(()) | Err(_) => {}
+            // Its name in the parent has to survive a power cut too.
+            Ok(()) => sync_parent(path).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(error)),
         }
         let directory = File::open(path).map_err(failed)?;
         match rustix::fs::flock(&directory, FlockOperation::NonBlockingLockExclusive) {
@@ -69,6 +69,13 @@ impl DirStorage {
         }
         Ok(())
     }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 impl Storage for DirStorage {

@@ -111,6 +111,23 @@ fn a_flipped_bit_anywhere_loses_at_most_one_record_and_is_reported() {
 }
 
 #[test]
+fn a_lost_first_or_last_sector_of_a_segment_loses_no_record() {
+    let (storage, given) = used_storage(2);
+    for (name, bytes) in segments(&storage) {
+        for start in [0, usize::try_from(bytes).unwrap() - 512] {
+            let copy = storage.copy();
+            let mut contents = copy.contents(&name).unwrap();
+            contents[start..start + 512].fill(0);
+            copy.overwrite(&name, contents);
+            let (journal, recovery) = reopen(&copy, 3);
+            assert_eq!(recovery.damaged_records, 0, "{name} at {start}");
+            assert_eq!(damaged(&journal, &given), []);
+            assert_eq!(journal.durable(StreamId::RESULT), 200);
+        }
+    }
+}
+
+#[test]
 fn a_flipped_bit_in_the_last_record_is_a_loss_and_not_an_earlier_end() {
     let storage = SimStorage::new();
     let (mut journal, _) = reopen(&storage, 1);
