@@ -74,3 +74,89 @@ pub fn open(path: &Path) -> io::Result<Box<dyn Read>> {
         _ => Box::new(file),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::package_manager::apt::fixture::ask;
+    use proptest::prelude::*;
+    use std::fs;
+    use std::sync::LazyLock;
+
+    /// A text packed by each tool that apt uses.
+    static PACKED: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
+        let root = tempfile::tempdir().unwrap();
+        let plain = root.path().join("plain");
+        let text: String = (0..3000)
+            .map(|n| format!("Package: p{n}\nVersion: {}\n\n", n * n))
+            .collect();
+        fs::write(&plain, text).unwrap();
+        let path = plain.to_str().unwrap();
+        [
+            ("lz4", "lz4"),
+            ("gzip", "gz"),
+            ("xz", "xz"),
+            ("zstd", "zst"),
+        ]
+        .map(|(program, extension)| {
+            let package = if program == "xz" { "xz-utils" } else { program };
+            (extension, ask(program, &["-c", path], package, None).stdout)
+        })
+        .into()
+    });
+
+    fn read(extension: &str, bytes: &[u8]) -> io::Result<u64> {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join(format!("list.{extension}"));
+        fs::write(&path, bytes).unwrap();
+        io::copy(&mut open(&path)?.take(1 << 24), &mut io::sink())
+    }
+
+    #[test]
+    fn each_compression_unpacks_to_the_same_length() {
+        let lengths: Vec<_> = PACKED
+            .iter()
+            .map(|(kind, bytes)| read(kind, bytes).unwrap())
+            .collect();
+        assert_eq!(lengths[0], lengths[3]);
+        assert_eq!(lengths, vec![lengths[0]; 4]);
+        assert!(lengths[0] > 64 * 1024, "more than one block of lz4");
+    }
+
+    #[test]
+    fn a_cut_list_is_an_error_at_every_place() {
+        for (kind, bytes) in PACKED.iter() {
+            for cut in [1, bytes.len() / 3, bytes.len() - 1] {
+                assert!(read(kind, &bytes[..cut]).is_err(), "{kind} cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_dictionary_above_the_bound_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("plain");
+        fs::write(&path, "text").unwrap();
+        let options = ["-c", "--lzma2=preset=6,dict=256MiB", path.to_str().unwrap()];
+        let packed = ask("xz", &options, "xz-utils", None).stdout;
+        assert!(read("xz", &packed).is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn damage_ends_in_an_error_or_a_text(
+            which in 0usize..4,
+            damage in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let (kind, bytes) = &PACKED[which];
+            let mut bytes = bytes.clone();
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = read(kind, &bytes);
+        }
+    }
+}

@@ -10,10 +10,12 @@ pub mod release;
 pub mod sources;
 pub mod standing;
 pub mod survey;
+pub mod version;
 
-pub use policy::{Archive, PackageKey, Version};
+pub use policy::{Archive, PackageKey};
 pub use standing::{Ranked, Standing, Upgrade};
 pub use survey::{Absent, Offer, Package, Survey, survey};
+pub use version::Version;
 
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 
 use super::preferences::{NEVER, Preferences};
 use super::release::Release;
+use super::version::Version;
 use crate::package_manager::debian_version;
 
 /// Where versions come from: one package list, or dpkg's own database.
@@ -73,25 +74,6 @@ pub struct PackageKey<'a> {
     pub architecture: &'a str,
     /// Whether that is the native one.
     pub is_native: bool,
-}
-
-/// One version of a package with the archives that offer it, by their place in the list of all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Version {
-    /// The version.
-    pub version: Box<str>,
-    /// Tells apart different builds that bear the same version.
-    pub build: u64,
-    /// The name of its source package.
-    pub source: Box<str>,
-    /// Indexes of its archives, ascending.
-    pub archives: Vec<u16>,
-    /// `amd64` or `all`, as the stanza says.
-    pub architecture: Box<str>,
-    /// The archive section, such as `admin` or `contrib/net`.
-    pub section: Box<str>,
-    /// `required` … `extra`.
-    pub priority: Box<str>,
 }
 
 /// The priority of a version: a specific pin's, else the highest of its archives.

@@ -1,8 +1,9 @@
 //! Ranks the versions of each installed package, and says which of them apt would choose.
 //! Never reads anything: it works on what a survey found.
 
-use super::policy::{self, Archive, PackageKey, Version};
+use super::policy::{self, Archive, PackageKey};
 use super::survey::{Package, Survey};
+use super::version::Version;
 use crate::package_manager::debian_version;
 use crate::package_manager::dpkg::Want;
 

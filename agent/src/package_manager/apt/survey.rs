@@ -9,10 +9,11 @@ use ring::digest;
 
 use super::conf::Conf;
 use super::list::{self, Found};
-use super::policy::{self, Archive, PackageKey, Version};
+use super::policy::{self, Archive, PackageKey};
 use super::preferences::Preferences;
 use super::release::{Index, Release};
 use super::sources::{self, Source};
+use super::version::{self, Version};
 use crate::package_manager::deb822::{Stanza, StanzaReader};
 use crate::package_manager::debian_version;
 use crate::package_manager::dpkg::{self, DatabaseError, Status};
@@ -146,7 +147,7 @@ fn read_installed(root: &Path, warnings: &mut Warnings) -> Result<Vec<Package>, 
             name: record.name.into(),
             architecture: record.architecture.into(),
             status: record.status,
-            versions: vec![read_version(
+            versions: vec![Version::read(
                 record.stanza,
                 record.version,
                 record.name,
@@ -156,78 +157,6 @@ fn read_installed(root: &Path, warnings: &mut Warnings) -> Result<Vec<Package>, 
         });
     })?;
     Ok(packages)
-}
-
-fn read_version(
-    stanza: Stanza<'_>,
-    version: &str,
-    name: &str,
-    architecture: &str,
-    archive: u16,
-) -> Version {
-    let text = |field: &str| stanza.text_of(field).unwrap_or_default().into();
-    Version {
-        version: version.into(),
-        build: build(stanza),
-        source: source_of(stanza, name).into(),
-        archives: vec![archive],
-        architecture: architecture.into(),
-        section: text("Section"),
-        priority: text("Priority"),
-    }
-}
-
-impl Version {
-    /// Takes section and priority of an archive's stanza: archives may override what a package says.
-    fn classify_as(&mut self, stanza: Stanza<'_>) {
-        for (field, place) in [
-            ("Section", &mut self.section),
-            ("Priority", &mut self.priority),
-        ] {
-            if let Some(text) = stanza.text_of(field).filter(|text| **text != **place) {
-                *place = text.into();
-            }
-        }
-    }
-}
-
-/// `Source: name (version)`, where it differs from the package.
-fn source_of<'a>(stanza: Stanza<'a>, name: &'a str) -> &'a str {
-    let source = stanza.text_of("Source");
-    let word = source.and_then(|text| text.split_ascii_whitespace().next());
-    word.unwrap_or(name)
-}
-
-/// A fingerprint of what apt compares to tell two builds of one version apart: these fields without
-/// blanks or case, `<=` counting as `<`. Only equality matters, so any good hash will do (FNV-1a).
-fn build(stanza: Stanza<'_>) -> u64 {
-    const FIELDS: [&str; 7] = [
-        "Installed-Size",
-        "Depends",
-        "Pre-Depends",
-        "Conflicts",
-        "Breaks",
-        "Replaces",
-        "Multi-Arch",
-    ];
-    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut add = |byte: u8| hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    for field in FIELDS {
-        let value = stanza.bytes_of(field).unwrap_or_default();
-        // `Multi-Arch: no` is what an absent field says.
-        if value.is_empty() || (field == "Multi-Arch" && value == b"no") {
-            continue;
-        }
-        let mut previous = b' ';
-        for byte in value.iter().filter(|byte| !byte.is_ascii_whitespace()) {
-            if !(*byte == b'=' && matches!(previous, b'<' | b'>')) {
-                add(byte.to_ascii_lowercase());
-            }
-            previous = *byte;
-        }
-        add(0);
-    }
-    hash
 }
 
 /// dpkg's package is of dpkg's architecture; an empty root has the agent's own.
@@ -461,7 +390,7 @@ impl Survey {
         if order == Ordering::Less && !self.may_downgrade {
             return;
         }
-        let build = build(stanza);
+        let build = version::build(stanza);
         let same = |known: &&mut Version| known.build == build && *known.version == *version;
         if let Some(known) = package.versions.iter_mut().find(same) {
             if known.archives == [STATUS_ARCHIVE] {
@@ -471,7 +400,7 @@ impl Survey {
                 known.archives.push(index);
             }
         } else if package.versions.len() < VERSIONS_MAX {
-            let version = read_version(stanza, version, &package.name, architecture, index);
+            let version = Version::read(stanza, version, &package.name, architecture, index);
             package.versions.push(version);
         } else {
             let problem = format!("more than the {VERSIONS_MAX} versions allowed are offered");
@@ -490,7 +419,7 @@ impl Survey {
     ) {
         let key = PackageKey {
             name,
-            source: source_of(stanza, name),
+            source: version::source_of(stanza, name),
             architecture,
             is_native: architecture == self.native,
         };
