@@ -1,0 +1,81 @@
+//! What is old enough to go. Never deletes anything.
+
+/// A day in milliseconds.
+pub const DAY_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// How much history is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// Age at which a finished command goes, with its invocations and output.
+    pub command_age_ms: i64,
+    /// Commands kept at most, finished or not; the oldest finished go first.
+    pub commands_max: i64,
+    /// Age at which nodes' events and entries of the audit trail go.
+    pub event_age_ms: i64,
+    /// Events kept at most.
+    pub events_max: i64,
+}
+
+impl Default for Retention {
+    /// Thirty days, as the Run Command history has it, and bounds for a small disk.
+    fn default() -> Self {
+        Self {
+            command_age_ms: 30 * DAY_MS,
+            commands_max: 100_000,
+            event_age_ms: 90 * DAY_MS,
+            events_max: 1_000_000,
+        }
+    }
+}
+
+impl Retention {
+    /// Finished commands requested before this go.
+    #[must_use]
+    pub fn commands_before(&self, now: i64) -> i64 {
+        now.saturating_sub(self.command_age_ms)
+    }
+
+    /// Events before this go.
+    #[must_use]
+    pub fn events_before(&self, now: i64) -> i64 {
+        now.saturating_sub(self.event_age_ms)
+    }
+
+    /// How many of so many commands are over the bound.
+    #[must_use]
+    pub fn commands_over(&self, count: i64) -> i64 {
+        count.saturating_sub(self.commands_max).max(0)
+    }
+
+    /// How many of so many events are over the bound.
+    #[must_use]
+    pub fn events_over(&self, count: i64) -> i64 {
+        count.saturating_sub(self.events_max).max(0)
+    }
+}
+
+/// When an invocation cannot be running any more, milliseconds since 1970: its expiry, from which
+/// the node must not begin it, and the longest run after that.
+#[must_use]
+pub fn holds_until(expires: i64, run_bound_ms: i64) -> i64 {
+    expires.saturating_add(run_bound_ms)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn age_and_number_are_bounds_of_their_own() {
+        let retention = Retention {
+            commands_max: 10,
+            ..Retention::default()
+        };
+        assert_eq!(retention.commands_before(31 * DAY_MS), DAY_MS);
+        assert_eq!(
+            (retention.commands_over(9), retention.commands_over(12)),
+            (0, 2)
+        );
+        assert_eq!(retention.commands_before(i64::MIN), i64::MIN);
+    }
+}
