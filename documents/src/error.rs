@@ -58,10 +58,17 @@ pub enum DocumentError {
     /// The text starts as JSON and is not JSON.
     #[error("document is not valid JSON")]
     Json(#[source] serde_json::Error),
-    /// The text is not YAML, or uses what is refused in it (merge keys, many aliases, several documents).
-    #[cfg(feature = "yaml")]
-    #[error("document is not valid YAML")]
-    Yaml(#[source] Box<serde_saphyr::Error>),
+    /// The text is not YAML, or uses what is refused in it (merge keys, many aliases, several
+    /// documents). The reader's own error is not kept: its text has no bound.
+    #[error("document is not valid YAML: line {line}, column {column}: {message}")]
+    Yaml {
+        /// From 1; 0 when unknown.
+        line: u64,
+        /// From 1; 0 when unknown.
+        column: u64,
+        /// What the reader says, shortened.
+        message: String,
+    },
     /// This build reads JSON only.
     #[cfg(not(feature = "yaml"))]
     #[error("document does not start with '{{', and this build reads no YAML; write it in JSON")]

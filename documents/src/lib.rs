@@ -57,6 +57,6 @@ pub use plan::{
     Disposition, Inventory, PatchBaseline, Plan, PlanError, PlannedStep, RunScript, SkipReason,
     StepInputs,
 };
-pub use source::DocumentFormat;
+pub use source::{DocumentFormat, to_json};
 pub use step::{Action, OnFailure, OnSuccess, Platform, Step};
 pub use value::{ParameterValue, ValueProblem};

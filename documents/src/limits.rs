@@ -32,9 +32,14 @@ const EXCERPT_BYTES_MAX: usize = 80;
 
 /// The start of `text` that an error may quote: bounded, on one line.
 pub(crate) fn excerpt(text: &str) -> String {
+    excerpt_of(text, EXCERPT_BYTES_MAX)
+}
+
+/// The same, with a bound of its own.
+pub(crate) fn excerpt_of(text: &str, bytes_max: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        if out.len() >= EXCERPT_BYTES_MAX {
+        if out.len() >= bytes_max {
             out.push('…');
             break;
         }

@@ -53,6 +53,16 @@ pub(crate) fn read(content: &[u8]) -> Result<Node, DocumentError> {
     Ok(node)
 }
 
+/// A document's text in JSON, from either format: for a reader that was built without YAML.
+/// It reads as the same [`crate::Document`]; its hash is another text's.
+///
+/// # Errors
+/// As [`crate::Document::parse`] for a text that is no tree of values; whether it is a document is
+/// not looked at.
+pub fn to_json(content: impl AsRef<[u8]>) -> Result<String, DocumentError> {
+    Ok(read(content.as_ref())?.to_json().to_string())
+}
+
 #[cfg(feature = "yaml")]
 fn read_yaml(text: &str) -> Result<Node, DocumentError> {
     use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
@@ -85,9 +95,25 @@ fn read_yaml(text: &str) -> Result<Node, DocumentError> {
             max_total_scalar_bytes: 2 * DOCUMENT_BYTES_MAX,
         },
     };
-    serde_saphyr::from_str_with_options(text, options)
-        .map_err(|error| DocumentError::Yaml(Box::new(error)))
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| yaml_error(&error))
 }
+
+#[cfg(feature = "yaml")]
+fn yaml_error(error: &serde_saphyr::Error) -> DocumentError {
+    use serde_saphyr::MessageFormatter as _;
+
+    let message = serde_saphyr::DefaultMessageFormatter.format_message(error.without_snippet());
+    let place = error.location();
+    DocumentError::Yaml {
+        line: place.map_or(0, |place| place.line()),
+        column: place.map_or(0, |place| place.column()),
+        message: crate::limits::excerpt_of(&message, YAML_MESSAGE_BYTES_MAX),
+    }
+}
+
+/// Bytes of what the reader says of a text it refuses.
+#[cfg(feature = "yaml")]
+const YAML_MESSAGE_BYTES_MAX: usize = 200;
 
 /// Above the language's own depth, so that `Node::check` names the place; below what a stack holds.
 #[cfg(feature = "yaml")]
@@ -145,6 +171,10 @@ mod tests {
     fn merge_keys_and_second_documents_are_refused() {
         assert!(refusal("a: &a {x: 1}\nb:\n  <<: *a\n").starts_with("document is not valid YAML"));
         assert!(refusal("a: 1\n---\nb: 1\n").starts_with("document is not valid YAML"));
+        assert_eq!(
+            refusal("a: 1\nb: \"x"),
+            "document is not valid YAML: line 2, column 4: unclosed quote"
+        );
     }
 
     #[test]

@@ -128,3 +128,15 @@ fn json_and_yaml_of_the_same_document_are_the_same() {
         );
     }
 }
+
+#[test]
+fn a_document_turned_into_json_is_the_same_document() {
+    for text in FIXTURES {
+        let json = crate::to_json(text).unwrap();
+        assert_eq!(DocumentFormat::of(&json), DocumentFormat::Json);
+        assert_eq!(
+            Document::parse(json).unwrap(),
+            Document::parse(text).unwrap()
+        );
+    }
+}
