@@ -3,7 +3,7 @@
 
 use std::cmp::Ordering;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ring::digest;
 
@@ -77,6 +77,12 @@ pub struct Offer<'a> {
     pub policy_priority: i16,
 }
 
+/// Who wants to see which offers of packages that are not installed.
+struct Visitor<'a> {
+    absent: Absent,
+    visit: &'a mut dyn FnMut(&Offer<'_>),
+}
+
 /// Everything one pass found.
 #[derive(Debug)]
 pub struct Survey {
@@ -131,8 +137,9 @@ pub fn survey(
     };
     let architectures = architectures(root, &conf, &survey.native);
     let mut seen: Vec<String> = Vec::new();
+    let mut visitor = Visitor { absent, visit };
     for source in sources::read(root, &survey.native, &mut survey.warnings) {
-        survey.read_source(root, &source, &architectures, &mut seen, absent, visit);
+        survey.read_source(root, &source, &architectures, &mut seen, &mut visitor);
     }
     Ok(survey)
 }
@@ -208,8 +215,7 @@ impl Survey {
         source: &Source,
         architectures: &[String],
         seen: &mut Vec<String>,
-        absent: Absent,
-        visit: &mut dyn FnMut(&Offer<'_>),
+        visitor: &mut Visitor<'_>,
     ) {
         let lists = root.join("var/lib/apt/lists");
         let (mut release, signed) = self.read_release(&lists, source);
@@ -222,23 +228,16 @@ impl Survey {
                 known = true;
                 continue;
             }
-            let path = match list::find(&lists, &name) {
-                Found::Absent => continue,
-                Found::UnknownCompression(path) => {
-                    self.warnings
-                        .push(&path, "ignored: only plain, lz4, zst, gz and xz are read");
-                    continue;
-                }
-                Found::Readable(path) => path,
+            let Some(path) = self.find_list(&lists, &name) else {
+                continue;
             };
             known = true;
+            seen.push(name);
             let index = u16::try_from(self.archives.len()).unwrap_or(u16::MAX);
             if usize::from(index) >= ARCHIVES_MAX {
                 let problem = format!("ignored: above the {ARCHIVES_MAX} lists allowed");
-                self.warnings.push(&path, problem);
-                continue;
+                return self.warnings.push(&path, problem);
             }
-            seen.push(name);
             let mut archive = Archive {
                 release: release.clone(),
                 site: source.site().to_owned(),
@@ -251,12 +250,24 @@ impl Survey {
             archive.set_priority(&self.preferences);
             self.archives.push(archive);
             let promise = promises.iter().find(|promise| promise.path == relative);
-            self.read_list(&path, index, promise, absent, visit);
+            self.read_list(&path, index, promise, visitor);
         }
         if !known {
             let list = lists.join(source.list_name("Release"));
             let problem = "its package list was never fetched; `apt-get update` would, when online";
             self.warnings.push(&list, problem);
+        }
+    }
+
+    fn find_list(&mut self, lists: &Path, name: &str) -> Option<PathBuf> {
+        match list::find(lists, name) {
+            Found::Readable(path) => Some(path),
+            Found::UnknownCompression(path) => {
+                let problem = "ignored: only plain, lz4, zst, gz and xz are read";
+                self.warnings.push(&path, problem);
+                None
+            }
+            Found::Absent => None,
         }
     }
 
@@ -281,8 +292,7 @@ impl Survey {
         path: &Path,
         index: u16,
         promise: Option<&Index>,
-        absent: Absent,
-        visit: &mut dyn FnMut(&Offer<'_>),
+        visitor: &mut Visitor<'_>,
     ) {
         let plain = match list::open(path) {
             Ok(plain) => plain,
@@ -295,7 +305,7 @@ impl Survey {
         });
         loop {
             match stanzas.next_stanza() {
-                Ok(Some(stanza)) => self.take(stanza, index, absent, visit),
+                Ok(Some(stanza)) => self.take(stanza, index, visitor),
                 Ok(None) => break,
                 Err(error) => {
                     let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
@@ -323,13 +333,7 @@ impl Survey {
         }
     }
 
-    fn take(
-        &mut self,
-        stanza: Stanza<'_>,
-        index: u16,
-        absent: Absent,
-        visit: &mut dyn FnMut(&Offer<'_>),
-    ) {
+    fn take(&mut self, stanza: Stanza<'_>, index: u16, visitor: &mut Visitor<'_>) {
         let Some(name) = stanza.text_of("Package") else {
             return;
         };
@@ -340,7 +344,7 @@ impl Survey {
             .packages
             .get(first)
             .is_some_and(|package| &*package.name == name);
-        let is_shown = match absent {
+        let is_shown = match visitor.absent {
             Absent::Ignore => false,
             Absent::Security => self.archive(index).is_some_and(Archive::is_security),
             Absent::All => true,
@@ -363,7 +367,7 @@ impl Survey {
             .map(|(at, _)| at);
         match installed {
             Some(at) => self.add_version(at, stanza, version, written, index),
-            None if is_shown => self.show(stanza, name, version, architecture, index, visit),
+            None if is_shown => self.show(stanza, name, version, architecture, index, visitor),
             None => {}
         }
     }
@@ -415,7 +419,7 @@ impl Survey {
         version: &str,
         architecture: &str,
         index: u16,
-        visit: &mut dyn FnMut(&Offer<'_>),
+        visitor: &mut Visitor<'_>,
     ) {
         let key = PackageKey {
             name,
@@ -424,7 +428,7 @@ impl Survey {
             is_native: architecture == self.native,
         };
         let archives = [index];
-        visit(&Offer {
+        (visitor.visit)(&Offer {
             key,
             version,
             security: self.archive(index).is_some_and(Archive::is_security),
