@@ -59,14 +59,14 @@ pub enum DocumentError {
     #[error("document is not valid JSON")]
     Json(#[source] serde_json::Error),
     /// The text is not YAML, or uses what is refused in it (merge keys, many aliases, several
-    /// documents). The reader's own error is not kept: its text has no bound.
+    /// documents).
     #[error("document is not valid YAML: line {line}, column {column}: {message}")]
     Yaml {
         /// From 1; 0 when unknown.
-        line: u64,
+        line: usize,
         /// From 1; 0 when unknown.
-        column: u64,
-        /// What the reader says, shortened.
+        column: usize,
+        /// What is wrong there, shortened.
         message: String,
     },
     /// This build reads JSON only.

@@ -17,7 +17,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `source`, `node`, `cursor` | JSON and YAML to an untyped tree, and the walk through it that knows its path |
+//! | `source`, `yaml`, `node`, `cursor` | JSON and YAML to an untyped tree, and the walk through it that knows its path |
 //! | `parameter`, `value`, `bind` | what a document declares, what a caller supplies, the two brought together |
 //! | `template` | `{{ name }}` in text |
 //! | `step`, `input`, `document` | the typed document of schemas 1.2, 2.0 and 2.2 |
@@ -41,6 +41,8 @@ mod source;
 mod step;
 mod template;
 mod value;
+#[cfg(feature = "yaml")]
+mod yaml;
 
 #[cfg(test)]
 mod tests;

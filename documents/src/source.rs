@@ -65,59 +65,8 @@ pub fn to_json(content: impl AsRef<[u8]>) -> Result<String, DocumentError> {
 
 #[cfg(feature = "yaml")]
 fn read_yaml(text: &str) -> Result<Node, DocumentError> {
-    use serde_saphyr::options::{DuplicateKeyPolicy, MergeKeyPolicy};
-
-    // A scalar that another YAML reader takes for text stays text: file modes (0755), dates
-    // with underscores, `yes`. Duplicate keys pass so that `Node::check` can name their place.
-    let options = serde_saphyr::options! {
-        duplicate_keys: DuplicateKeyPolicy::PassThrough,
-        merge_keys: MergeKeyPolicy::Error,
-        leading_zero_numbers_as_strings: true,
-        underscored_numbers_as_strings: true,
-        strict_booleans: true,
-        with_snippet: false,
-        alias_limits: serde_saphyr::alias_limits! {
-            max_total_replayed_events: 4_096,
-            max_replay_stack_depth: 8,
-            max_alias_expansions_per_anchor: 64,
-        },
-        budget: serde_saphyr::budget! {
-            max_reader_input_bytes: Some(DOCUMENT_BYTES_MAX),
-            flow_nesting_limit: YAML_DEPTH_MAX,
-            max_events: 80_000,
-            max_aliases: 64,
-            max_anchors: 64,
-            max_recorded_anchor_events: 4_096,
-            max_recorded_anchor_bytes: DOCUMENT_BYTES_MAX,
-            max_depth: YAML_DEPTH_MAX,
-            max_documents: 1,
-            max_nodes: 40_000,
-            max_total_scalar_bytes: 2 * DOCUMENT_BYTES_MAX,
-        },
-    };
-    serde_saphyr::from_str_with_options(text, options).map_err(|error| yaml_error(&error))
+    crate::yaml::read(text)
 }
-
-#[cfg(feature = "yaml")]
-fn yaml_error(error: &serde_saphyr::Error) -> DocumentError {
-    use serde_saphyr::MessageFormatter as _;
-
-    let message = serde_saphyr::DefaultMessageFormatter.format_message(error.without_snippet());
-    let place = error.location();
-    DocumentError::Yaml {
-        line: place.map_or(0, |place| place.line()),
-        column: place.map_or(0, |place| place.column()),
-        message: crate::limits::excerpt_of(&message, YAML_MESSAGE_BYTES_MAX),
-    }
-}
-
-/// Bytes of what the reader says of a text it refuses.
-#[cfg(feature = "yaml")]
-const YAML_MESSAGE_BYTES_MAX: usize = 200;
-
-/// Above the language's own depth, so that `Node::check` names the place; below what a stack holds.
-#[cfg(feature = "yaml")]
-const YAML_DEPTH_MAX: usize = 64;
 
 #[cfg(not(feature = "yaml"))]
 fn read_yaml(_text: &str) -> Result<Node, DocumentError> {
