@@ -1,5 +1,5 @@
 //! Reads what package managers recorded on disk: what is installed, and what they would offer next.
-//! Never takes a lock, writes, or goes to the network.
+//! Never takes a lock, writes, or goes to the network; only [`rpm`] starts a process.
 
 pub mod apt;
 pub mod deb822;

@@ -1,5 +1,5 @@
 //! Lists installed packages through `rpm -qa`, for roots that have an rpm database.
-//! Never reads the database itself, and never takes more of the answer than a stated bound.
+//! Never reads the database itself (rpm may leave its index files beside it), nor an answer without end.
 
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 /// Where rpm databases lie: the old place, and the one of newer distributions.
 const DATABASES: [&str; 2] = ["var/lib/rpm", "usr/lib/sysimage/rpm"];
 /// One line a package, fields apart by a byte that no field holds.
-const FORMAT: &str = "%{NAME}\\x1f%{ARCH}\\x1f%{VERSION}\\x1f%{RELEASE}\\x1f%|EPOCH?{%{EPOCH}}:{}|\
-                      \\x1f%{GROUP}\\x1f%{VENDOR}\\x1f%{URL}\\x1f%{SUMMARY}\\n";
+const FORMAT: &str = "%{NAME}\x1f%{ARCH}\x1f%{VERSION}\x1f%{RELEASE}\x1f%|EPOCH?{%{EPOCH}}:{}|\
+                      \x1f%{GROUP}\x1f%{VENDOR}\x1f%{URL}\x1f%{SUMMARY}\\n";
 /// What separates fields in the answer.
 const SEPARATOR: char = '\u{1f}';
 /// The longest answer taken: about 40,000 packages.
@@ -64,12 +64,15 @@ pub struct Package {
 /// # Errors
 /// [`RpmError`]
 pub fn installed(root: &Path) -> Result<Vec<Package>, RpmError> {
-    if !DATABASES.iter().any(|path| root.join(path).is_dir()) {
+    let is_there = |path: &&&str| root.join(path).is_dir();
+    let Some(database) = DATABASES.iter().find(is_there) else {
         return Ok(Vec::new());
-    }
+    };
     let mut child = Command::new("rpm")
         .arg("--root")
         .arg(root)
+        // Where the root's own rpm keeps it, whatever the rpm of this system is used to.
+        .args(["--dbpath", &format!("/{database}")])
         .args(["-qa", "--queryformat", FORMAT])
         .env("LC_ALL", "C.UTF-8")
         .stdin(Stdio::null())
@@ -155,6 +158,62 @@ mod tests {
             (packages[1].epoch.as_str(), packages[1].vendor.as_str()),
             ("2", "")
         );
+    }
+
+    fn run(program: &str, arguments: &[&std::ffi::OsStr]) {
+        let output = Command::new(program).args(arguments).output();
+        let output = output.unwrap_or_else(|error| {
+            panic!("this test asks `{program}` (Debian package rpm): {error}")
+        });
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    #[test]
+    fn lists_what_a_real_database_holds() {
+        let root = tempfile::tempdir().unwrap();
+        let path = |name: &str| root.path().join(name).into_os_string();
+        let spec = "Name: probe\nEpoch: 3\nVersion: 1.2\nRelease: 4\nSummary: A probe, \\\"quoted\\\"\n\
+                    License: none\nBuildArch: noarch\nURL: https://probe.example\n%description\nd\n%files\n";
+        std::fs::write(path("probe.spec"), spec).unwrap();
+        let mut top = std::ffi::OsString::from("_topdir ");
+        top.push(path("build"));
+        run(
+            "rpmbuild",
+            &[
+                "-bb".as_ref(),
+                "--define".as_ref(),
+                &top,
+                &path("probe.spec"),
+            ],
+        );
+        std::fs::create_dir_all(path("root/var/lib/rpm")).unwrap();
+        let package = path("build/RPMS/noarch/probe-1.2-4.noarch.rpm");
+        let options = ["-i", "--justdb", "--nodeps", "--dbpath", "/var/lib/rpm"];
+        let mut arguments: Vec<&std::ffi::OsStr> =
+            options.iter().map(std::ffi::OsStr::new).collect();
+        let new_root = path("root");
+        arguments.extend([std::ffi::OsStr::new("--root"), &new_root, &package]);
+        run("rpm", &arguments);
+
+        let packages = installed(&root.path().join("root")).unwrap();
+        let expected = Package {
+            name: "probe".to_owned(),
+            architecture: "noarch".to_owned(),
+            version: "1.2".to_owned(),
+            release: "4".to_owned(),
+            epoch: "3".to_owned(),
+            group: "Unspecified".to_owned(),
+            vendor: String::new(),
+            url: "https://probe.example".to_owned(),
+            summary: "A probe, \\\"quoted\\\"".to_owned(),
+        };
+        assert_eq!(packages, [expected]);
+    }
+
+    #[test]
+    fn a_root_without_a_database_has_no_packages_and_needs_no_rpm() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(installed(root.path()).unwrap(), []);
     }
 
     #[test]
