@@ -2,4 +2,5 @@
 //! Never decides what the core decides: it stores, sends, and feeds back what came of it.
 
 pub mod mqtt;
+pub mod pki;
 pub mod store;

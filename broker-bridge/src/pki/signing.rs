@@ -1,0 +1,106 @@
+//! The keys that seal frames: `signing-N.key`, the highest N in use, each certified by the root.
+//! Never removes one: an older key's frames may still be on their way.
+
+use super::files::create_private;
+use super::root::{Root, generate, open_key};
+use super::{FileError, PkiError};
+use holdfast_protocol::enrol::public_key;
+use holdfast_protocol::seal::Sealer;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+fn key_path(state_dir: &Path, serial: u32) -> PathBuf {
+    state_dir.join(format!("signing-{serial}.key"))
+}
+
+/// Serial of the newest key file; `None` without one.
+fn newest(state_dir: &Path) -> Result<Option<u32>, FileError> {
+    let fault = |source| FileError {
+        action: "list",
+        path: state_dir.to_owned(),
+        source,
+    };
+    let mut newest = None;
+    for entry in std::fs::read_dir(state_dir).map_err(fault)? {
+        let name = entry.map_err(fault)?.file_name();
+        let serial = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("signing-")?.strip_suffix(".key"))
+            .and_then(|digits| digits.parse::<u32>().ok());
+        newest = newest.max(serial);
+    }
+    Ok(newest)
+}
+
+fn load(root: &Root, state_dir: &Path, serial: u32) -> Result<Arc<Sealer>, PkiError> {
+    let path = key_path(state_dir, serial);
+    let pair = open_key(&path)?;
+    let key = public_key(&pair).ok_or(PkiError::Key { path })?;
+    let certificate = root.certify_signing_key(serial, key);
+    Ok(Arc::new(Sealer::new(pair, certificate)))
+}
+
+/// Gives the sealer that is to be used now; follows a rotation by another process.
+#[derive(Debug)]
+pub struct Signing {
+    state_dir: PathBuf,
+    current: RwLock<(u32, Arc<Sealer>)>,
+}
+
+impl Signing {
+    /// Loads the newest signing key, and makes the first where there is none.
+    ///
+    /// # Errors
+    /// [`PkiError`].
+    pub fn open_or_create(root: &Root, state_dir: &Path) -> Result<Self, PkiError> {
+        let serial = match newest(state_dir)? {
+            Some(serial) => serial,
+            None => rotate(state_dir)?,
+        };
+        Ok(Self {
+            state_dir: state_dir.to_owned(),
+            current: RwLock::new((serial, load(root, state_dir, serial)?)),
+        })
+    }
+
+    /// The sealer to use for the next frame.
+    #[must_use]
+    pub fn sealer(&self) -> Arc<Sealer> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&current.1)
+    }
+
+    /// Serial of [`Self::sealer`]; it grows with each rotation.
+    #[must_use]
+    pub fn serial(&self) -> u32 {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .0
+    }
+
+    /// Takes up a newer key file. Returns its serial when there was one.
+    ///
+    /// # Errors
+    /// [`PkiError`]; the key in use stays.
+    pub fn reload(&self, root: &Root) -> Result<Option<u32>, PkiError> {
+        let found = newest(&self.state_dir)?.filter(|serial| *serial > self.serial());
+        let Some(serial) = found else {
+            return Ok(None);
+        };
+        let sealer = load(root, &self.state_dir, serial)?;
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = (serial, sealer);
+        Ok(Some(serial))
+    }
+}
+
+/// Makes the next signing key; a bridge that runs takes it up with [`Signing::reload`].
+///
+/// # Errors
+/// [`PkiError`].
+pub fn rotate(state_dir: &Path) -> Result<u32, PkiError> {
+    let serial = newest(state_dir)?.unwrap_or(0).saturating_add(1);
+    let (pkcs8, _) = generate()?;
+    create_private(&key_path(state_dir, serial), &pkcs8)?;
+    Ok(serial)
+}
