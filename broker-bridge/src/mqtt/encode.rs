@@ -70,9 +70,13 @@ fn number(out: &mut Vec<u8>, number: usize) {
 }
 
 fn remaining_length(out: &mut Vec<u8>, mut length: usize) {
-    while length >= 0x80 {
-        out.push((length & 0x7f) as u8 | 0x80);
+    loop {
+        let [low, ..] = length.to_le_bytes();
         length >>= 7;
+        if length == 0 {
+            out.push(low & 0x7f);
+            return;
+        }
+        out.push(low | 0x80);
     }
-    out.push((length & 0x7f) as u8);
 }

@@ -28,7 +28,7 @@ fn refused(bytes: &[u8]) -> PacketError {
 fn connect_with(level: u8, flags: u8, rest: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x10, 0, 0, 4, b'M', b'Q', b'T', b'T', level, flags, 0, 30];
     packet.extend_from_slice(rest);
-    packet[1] = (packet.len() - 2) as u8;
+    packet[1] = u8::try_from(packet.len() - 2).unwrap();
     packet
 }
 
@@ -175,7 +175,7 @@ fn what_a_client_must_not_send_is_refused_by_name() {
     );
     let mut many = vec![0xa2, 0, 0, 1];
     many.extend_from_slice(&b"\0\x01a".repeat(FILTERS_MAX + 1));
-    many[1] = (many.len() - 2) as u8;
+    many[1] = u8::try_from(many.len() - 2).unwrap();
     assert!(matches!(refused(&many), PacketError::Filters { .. }));
 }
 

@@ -4,7 +4,8 @@
 //! # Order of calls
 //! [`Sessions::connect`] comes first and is awaited; until it is accepted nothing else is called
 //! for that connection. Then [`Sessions::publish`] and [`Sessions::delivered`], in the order in
-//! which the client sent them; [`Sessions::disconnect`] is the last call and always comes.
+//! which the client sent them; [`Sessions::disconnect`] is the last call. It always comes, but for
+//! a client that `connect` refused.
 //!
 //! A second connection of a node takes over: its `connect` may come before the `disconnect` of
 //! the first. So whoever implements this compares the [`ConnectionId`]s, which grow, and takes a
