@@ -5,7 +5,7 @@ CREATE TABLE meta (
     value TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Enrolment -----------------------------------------------------------------------------------
+-- Enrolment. A node's connection is the number of the one that lives, 0 for none. -----------------------------------------------------------------------------------
 
 CREATE TABLE activations (
     activation_id      TEXT PRIMARY KEY,
@@ -48,15 +48,13 @@ CREATE TABLE nodes (
     computer_name      TEXT NOT NULL,
     ip_address         TEXT NOT NULL,
     architecture       TEXT NOT NULL,
-    connected          INTEGER NOT NULL DEFAULT 0,
-    connected_ms       INTEGER,
+    connection         INTEGER NOT NULL DEFAULT 0,
     last_ping_ms       INTEGER NOT NULL,
     boot               INTEGER NOT NULL DEFAULT 0,
     outbox             INTEGER,
     counter            INTEGER NOT NULL DEFAULT 0,
-    token_current      BLOB,
-    token_accepted     BLOB,
-    token_chained      INTEGER NOT NULL DEFAULT 0
+    token_issued       BLOB,
+    token_shown        BLOB
 ) STRICT;
 CREATE UNIQUE INDEX nodes_by_key ON nodes (public_key) WHERE deregistered_ms IS NULL;
 CREATE INDEX nodes_by_activation ON nodes (activation_id);
@@ -132,7 +130,9 @@ CREATE TABLE invocations (
     ended_ms       INTEGER,
     steps          TEXT NOT NULL DEFAULT '[]',
     PRIMARY KEY (command_id, node_id)
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX invocations_census ON invocations (command_id, stage, slot, status_details);
+CREATE INDEX invocations_retry ON invocations (retry_ms) WHERE stage = 0 AND retry_ms > 0;
 CREATE INDEX invocations_by_node ON invocations (node_id, requested_ms DESC, command_id DESC);
 CREATE INDEX invocations_by_request ON invocations (requested_ms DESC, command_id DESC, node_id DESC);
 CREATE INDEX invocations_waiting ON invocations (command_id, ordinal) WHERE stage = 0;

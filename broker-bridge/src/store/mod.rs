@@ -6,23 +6,36 @@
 
 mod access_keys;
 mod activations;
-mod audit;
-mod error;
-mod nodes;
+pub(crate) mod audit;
+mod backup;
+pub(crate) mod commands;
+pub(crate) mod error;
+pub(crate) mod invocations;
+pub(crate) mod nodes;
 mod open;
+pub(crate) mod outputs;
+pub(crate) mod reports;
+mod retention;
 mod schema;
+pub(crate) mod streams;
 mod tags;
 mod writer;
 
 pub use access_keys::AccessKey;
 pub use activations::{Activation, ActivationFilter, NewActivation};
 pub use audit::{AuditEntry, Caller};
+pub use backup::{BackupError, RESTORED_AT, RestoreError, restore};
+pub use commands::{Command, CommandFilter, RawTarget};
 pub use error::{OpenError, StoreError};
+pub use invocations::{InvocationFilter, InvocationRecord, Step};
 pub use nodes::{
     Connectivity, Enrolled, NewNode, Node, NodeCertificate, NodeFilter, NodeFilterKey,
     RegisterRefusal, Standing,
 };
+pub use outputs::OutputKey;
+pub use reports::{InventoryFilter, NodeCompliance, PatchState, StoredReport};
 pub use schema::SCHEMA_VERSION;
+pub use streams::{GapCount, NodeEvent};
 pub use tags::{ResourceType, Tag, TagError};
 pub use writer::{WRITES_MAX, Writer};
 

@@ -193,7 +193,7 @@ pub(super) fn node(row: &SqliteRow) -> Result<Node, StoreError> {
         computer_name: row.try_get("computer_name")?,
         ip_address: row.try_get("ip_address")?,
         architecture: row.try_get("architecture")?,
-        connectivity: if row.try_get::<bool, _>("connected")? {
+        connectivity: if row.try_get::<i64, _>("connection")? != 0 {
             Connectivity::Online
         } else {
             Connectivity::ConnectionLost
@@ -244,7 +244,7 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &NodeFilter) {
         NodeFilterKey::IamRole => push_in(query, "iam_role", values),
         NodeFilterKey::PingStatus => push_in(
             query,
-            "CASE connected WHEN 1 THEN 'Online' ELSE 'ConnectionLost' END",
+            "CASE connection WHEN 0 THEN 'ConnectionLost' ELSE 'Online' END",
             values,
         ),
         // Agents of this protocol run on Linux only.

@@ -1,0 +1,128 @@
+//! Output of steps, in the pieces in which it came. Never cuts what is kept: a reply that shows
+//! less asks for less.
+
+use super::error::unsigned;
+use super::{Store, StoreError};
+use holdfast_protocol::up::{OutputChunk, OutputStream};
+use holdfast_protocol::{CommandId, NodeId};
+use sqlx::{Row, SqliteConnection};
+
+/// Which output of an invocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputKey {
+    /// The command.
+    pub command: CommandId,
+    /// The node.
+    pub node: NodeId,
+    /// Step, from 0.
+    pub step: u8,
+    /// Which of its streams.
+    pub stream: OutputStream,
+}
+
+fn number(stream: OutputStream) -> i64 {
+    match stream {
+        OutputStream::Stdout => 0,
+        OutputStream::Stderr => 1,
+    }
+}
+
+/// Keeps a piece; a repeat changes nothing.
+pub(crate) async fn insert(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    chunk: &OutputChunk,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO outputs (command_id, node_id, step, stream, position, bytes) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+    )
+    .bind(chunk.command.to_string())
+    .bind(node.as_str())
+    .bind(i64::from(chunk.step))
+    .bind(number(chunk.stream))
+    .bind(i64::from(chunk.offset))
+    .bind(&*chunk.bytes)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+impl Store {
+    /// Output from byte `from` on, at most `max` bytes, and whether more is kept. What is missing
+    /// in between is left out.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn output(
+        &self,
+        key: OutputKey,
+        from: usize,
+        max: usize,
+    ) -> Result<(Vec<u8>, bool), StoreError> {
+        let mut output = Vec::new();
+        let mut position = -1_i64;
+        let mut skip = from;
+        loop {
+            let row = sqlx::query(
+                "SELECT position, bytes FROM outputs WHERE command_id = $1 AND node_id = $2 \
+                 AND step = $3 AND stream = $4 AND position > $5 ORDER BY position LIMIT 1",
+            )
+            .bind(key.command.to_string())
+            .bind(key.node.as_str())
+            .bind(i64::from(key.step))
+            .bind(number(key.stream))
+            .bind(position)
+            .fetch_optional(&self.reads)
+            .await?;
+            let Some(row) = row else {
+                return Ok((output, false));
+            };
+            position = row.try_get("position")?;
+            let bytes: Vec<u8> = row.try_get("bytes")?;
+            let fresh = bytes.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(bytes.len());
+            let room = max.saturating_sub(output.len());
+            output.extend_from_slice(fresh.get(..room).unwrap_or(fresh));
+            if fresh.len() > room {
+                return Ok((output, true));
+            }
+        }
+    }
+
+    /// The first `chars` characters of an output, as a reply shows it, and whether more is kept.
+    /// Bytes that are no UTF-8 show as U+FFFD.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn output_text(
+        &self,
+        key: OutputKey,
+        chars: usize,
+    ) -> Result<(String, bool), StoreError> {
+        let (bytes, more) = self.output(key, 0, chars.saturating_mul(4)).await?;
+        let text = String::from_utf8_lossy(&bytes);
+        match text.char_indices().nth(chars) {
+            Some((end, _)) => Ok((text.get(..end).unwrap_or_default().to_owned(), true)),
+            None => Ok((text.into_owned(), more)),
+        }
+    }
+
+    /// Bytes kept of an output.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn output_bytes(&self, key: OutputKey) -> Result<u64, StoreError> {
+        let row = sqlx::query(
+            "SELECT coalesce(sum(length(bytes)), 0) AS n FROM outputs WHERE command_id = $1 \
+             AND node_id = $2 AND step = $3 AND stream = $4",
+        )
+        .bind(key.command.to_string())
+        .bind(key.node.as_str())
+        .bind(i64::from(key.step))
+        .bind(number(key.stream))
+        .fetch_one(&self.reads)
+        .await?;
+        Ok(unsigned(row.try_get("n")?))
+    }
+}
