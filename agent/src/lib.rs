@@ -4,4 +4,7 @@
 pub mod inventory;
 pub mod package_manager;
 pub mod patch;
+pub mod error;
+pub mod package_manager;
+pub mod plugin;
 pub mod tls;

@@ -1,0 +1,136 @@
+//! Step executors: each turns a step's resolved inputs into an outcome, with real processes and files.
+//! Never decides whether or when a step runs, and never writes to the outbox: the core does.
+
+mod output;
+mod process;
+mod script;
+#[cfg(test)]
+mod tests;
+
+pub use output::Captured;
+
+use holdfast_documents::StepInputs;
+use holdfast_protocol::report::{Table, TypeName};
+use holdfast_protocol::up::Platform;
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Why a step is ended from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// On request.
+    Cancelled,
+    /// It has run for its whole `executionTimeout`.
+    TimedOut,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// By itself, with this exit code; a step without a process has 0 or 1.
+    Exited(i32),
+    /// By this signal.
+    Signalled(i32),
+    /// Its process group was killed.
+    Stopped(Stop),
+    /// It could not be started; the detail says why.
+    NotStarted,
+}
+
+/// What a step left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepOutcome {
+    /// How it ended.
+    pub end: End,
+    /// Its standard output.
+    pub stdout: Captured,
+    /// Its standard error.
+    pub stderr: Captured,
+    /// What the agent has to say about it; empty where the end says it all.
+    pub detail: String,
+    /// Reports of the node's state that it made.
+    pub tables: Vec<(TypeName, Table)>,
+}
+
+impl StepOutcome {
+    fn failed(detail: String) -> Self {
+        Self {
+            end: End::NotStarted,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+            detail,
+            tables: Vec::new(),
+        }
+    }
+
+    fn not_started(error: &dyn Error) -> Self {
+        Self::failed(crate::error::chain(error))
+    }
+}
+
+/// What every step of this node may know about it.
+#[derive(Debug, Clone, Default)]
+pub struct Environment {
+    /// The node's id; empty before it is registered.
+    pub node: String,
+    /// The operating system.
+    pub platform: Platform,
+    /// Id of the command; empty for a local run.
+    pub command: String,
+}
+
+impl Environment {
+    /// The variables that scripts written for the reference agent expect.
+    fn variables(&self) -> [(&'static str, &str); 4] {
+        [
+            ("AWS_SSM_INSTANCE_ID", &self.node),
+            ("AWS_SSM_COMMAND_ID", &self.command),
+            ("AWS_SSM_PLATFORM_NAME", &self.platform.name),
+            ("AWS_SSM_PLATFORM_VERSION", &self.platform.version),
+        ]
+    }
+}
+
+/// One step to run.
+#[derive(Debug)]
+pub struct Job {
+    /// What to do.
+    pub inputs: StepInputs,
+    /// How long it may take.
+    pub limit: Duration,
+    /// A directory of this step's own, made and removed by it.
+    pub directory: PathBuf,
+    /// What it may know.
+    pub environment: Environment,
+}
+
+/// Runs a step to its end. A message on `stop` ends it early, its processes with it.
+pub async fn run(job: Job, stop: oneshot::Receiver<Stop>) -> StepOutcome {
+    let Job {
+        inputs,
+        limit,
+        directory,
+        environment,
+    } = job;
+    match inputs {
+        StepInputs::RunShellScript(script) => {
+            script::run(script, limit, &environment, directory, stop).await
+        }
+        other => StepOutcome::failed(format!(
+            "this version of the agent has no executor for {}",
+            name_of(&other)
+        )),
+    }
+}
+
+fn name_of(inputs: &StepInputs) -> &'static str {
+    match inputs {
+        StepInputs::RunShellScript(_) => "aws:runShellScript",
+        StepInputs::RunPowerShellScript(_) => "aws:runPowerShellScript",
+        StepInputs::SoftwareInventory(_) => "aws:softwareInventory",
+        StepInputs::PatchBaseline(_) => "holdfast:patchBaseline",
+        _ => "this action",
+    }
+}

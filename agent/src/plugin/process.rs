@@ -1,0 +1,135 @@
+//! Runs one process in a group of its own, to its end, its time limit or a stop.
+//! Never waits for an orphan that holds a pipe, and never leaves the group alive after a stop.
+
+use super::output::{Captured, capture};
+use super::{End, Stop};
+use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+/// Time between a polite TERM and KILL, unless the machine itself goes down.
+const GRACE: Duration = Duration::from_secs(5);
+/// What a process wrote is in its pipes when it ends; an orphan that holds them gets this long.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// What a process left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) end: End,
+    pub(crate) stdout: Captured,
+    pub(crate) stderr: Captured,
+}
+
+/// Runs `command` until it ends, `limit` passes or `stop` says so. A dropped `stop` stops nothing.
+///
+/// # Errors
+/// What the system said when it could not be started.
+pub(crate) async fn run(
+    mut command: Command,
+    limit: Duration,
+    stop: oneshot::Receiver<Stop>,
+) -> std::io::Result<Finished> {
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()?;
+    let group = group_of(&child);
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
+    let end = {
+        let output = async {
+            tokio::join!(
+                capture(out, &mut stdout, STDOUT_BYTES_MAX),
+                capture(err, &mut stderr, STDERR_BYTES_MAX)
+            )
+        };
+        tokio::pin!(output);
+        let mut open = true;
+        let waited = wait(&mut child, group, limit, stop);
+        tokio::pin!(waited);
+        let end = loop {
+            tokio::select! {
+                end = &mut waited => break end?,
+                _ = &mut output, if open => open = false,
+            }
+        };
+        if open {
+            // Whoever still holds the pipes after this writes for itself.
+            let _ = timeout(DRAIN, &mut output).await;
+        }
+        end
+    };
+    Ok(Finished {
+        end,
+        stdout,
+        stderr,
+    })
+}
+
+fn group_of(child: &Child) -> Option<Pid> {
+    child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw)
+}
+
+async fn wait(
+    child: &mut Child,
+    group: Option<Pid>,
+    limit: Duration,
+    stop: oneshot::Receiver<Stop>,
+) -> std::io::Result<End> {
+    let deadline = Instant::now() + limit;
+    let stopped = async {
+        match stop.await {
+            Ok(stop) => stop,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    let stop = tokio::select! {
+        status = child.wait() => return Ok(ended(status?)),
+        stop = stopped => stop,
+        () = sleep_until(deadline) => Stop::TimedOut,
+    };
+    let Some(group) = group else {
+        child.kill().await?;
+        return Ok(End::Stopped(stop));
+    };
+    kill_all(child, group).await?;
+    Ok(End::Stopped(stop))
+}
+
+/// TERM to the group; after [`GRACE`] KILL to whoever of it is still there.
+async fn kill_all(child: &mut Child, group: Pid) -> std::io::Result<()> {
+    let _ = kill_process_group(group, Signal::TERM);
+    let gone = async {
+        child.wait().await?;
+        // The leader has ended; others of the group may be tidying up after themselves.
+        while test_kill_process_group(group).is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    };
+    if let Ok(result) = timeout(GRACE, gone).await {
+        return result;
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    child.wait().await.map(drop)
+}
+
+fn ended(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signalled(signal),
+        // Cannot be on Unix: a process that ended did one of the two.
+        (None, None) => End::Exited(-1),
+    }
+}
