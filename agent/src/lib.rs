@@ -4,7 +4,12 @@
 pub mod inventory;
 pub mod package_manager;
 pub mod patch;
+pub mod clock;
 pub mod error;
+pub mod link;
 pub mod package_manager;
+pub mod platform;
 pub mod plugin;
+pub mod register;
+pub mod state;
 pub mod tls;

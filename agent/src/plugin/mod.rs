@@ -98,8 +98,10 @@ impl Environment {
 pub struct Job {
     /// What to do.
     pub inputs: StepInputs,
-    /// How long it may take.
-    pub limit: Duration,
+    /// How long it may take; `None` where somebody else stops it.
+    pub limit: Option<Duration>,
+    /// Bytes kept of its standard output and standard error.
+    pub output_bytes_max: (usize, usize),
     /// A directory of this step's own, made and removed by it.
     pub directory: PathBuf,
     /// What it may know.
@@ -108,19 +110,11 @@ pub struct Job {
 
 /// Runs a step to its end. A message on `stop` ends it early, its processes with it.
 pub async fn run(job: Job, stop: oneshot::Receiver<Stop>) -> StepOutcome {
-    let Job {
-        inputs,
-        limit,
-        directory,
-        environment,
-    } = job;
-    match inputs {
-        StepInputs::RunShellScript(script) => {
-            script::run(script, limit, &environment, directory, stop).await
-        }
+    match &job.inputs {
+        StepInputs::RunShellScript(script) => script::run(script, &job, stop).await,
         other => StepOutcome::failed(format!(
             "this version of the agent has no executor for {}",
-            name_of(&other)
+            name_of(other)
         )),
     }
 }

@@ -3,14 +3,13 @@
 
 use super::output::{Captured, capture};
 use super::{End, Stop};
-use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 /// Time between a polite TERM and KILL, unless the machine itself goes down.
 const GRACE: Duration = Duration::from_secs(5);
@@ -31,7 +30,8 @@ pub(crate) struct Finished {
 /// What the system said when it could not be started.
 pub(crate) async fn run(
     mut command: Command,
-    limit: Duration,
+    limit: Option<Duration>,
+    output_bytes_max: (usize, usize),
     stop: oneshot::Receiver<Stop>,
 ) -> std::io::Result<Finished> {
     let mut child = command
@@ -47,8 +47,8 @@ pub(crate) async fn run(
     let end = {
         let output = async {
             tokio::join!(
-                capture(out, &mut stdout, STDOUT_BYTES_MAX),
-                capture(err, &mut stderr, STDERR_BYTES_MAX)
+                capture(out, &mut stdout, output_bytes_max.0),
+                capture(err, &mut stderr, output_bytes_max.1)
             )
         };
         tokio::pin!(output);
@@ -84,10 +84,15 @@ fn group_of(child: &Child) -> Option<Pid> {
 async fn wait(
     child: &mut Child,
     group: Option<Pid>,
-    limit: Duration,
+    limit: Option<Duration>,
     stop: oneshot::Receiver<Stop>,
 ) -> std::io::Result<End> {
-    let deadline = Instant::now() + limit;
+    let late = async {
+        match limit {
+            Some(limit) => sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
     let stopped = async {
         match stop.await {
             Ok(stop) => stop,
@@ -97,7 +102,7 @@ async fn wait(
     let stop = tokio::select! {
         status = child.wait() => return Ok(ended(status?)),
         stop = stopped => stop,
-        () = sleep_until(deadline) => Stop::TimedOut,
+        () = late => Stop::TimedOut,
     };
     let Some(group) = group else {
         child.kill().await?;

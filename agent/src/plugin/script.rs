@@ -2,14 +2,13 @@
 //! Never puts a line of the script on a command line or into the environment.
 
 use super::process;
-use super::{End, Environment, Stop, StepOutcome};
+use super::{End, Job, StepOutcome, Stop};
 use holdfast_documents::RunScript;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 
@@ -81,25 +80,23 @@ fn interpreter(text: &str) -> Vec<OsString> {
     }
 }
 
-/// Runs the script in `directory`, which is made for it and removed after it.
-pub(crate) async fn run(
-    script: RunScript,
-    limit: Duration,
-    environment: &Environment,
-    directory: PathBuf,
+/// Runs the script in the job's directory, which is made for it and removed after it.
+pub(super) async fn run(
+    script: &RunScript,
+    job: &Job,
     stop: oneshot::Receiver<Stop>,
 ) -> StepOutcome {
     let mut text = script.commands.join("\n");
     text.push('\n');
     let program = interpreter(&text);
-    let prepared =
-        tokio::task::spawn_blocking(move || Workspace::create(directory, &text)).await;
+    let directory = job.directory.clone();
+    let prepared = tokio::task::spawn_blocking(move || Workspace::create(directory, &text)).await;
     let workspace = match prepared {
         Ok(Ok(workspace)) => workspace,
         Ok(Err(error)) => return StepOutcome::not_started(&error),
         Err(_) => return StepOutcome::not_started(&io::Error::other("the agent is stopping")),
     };
-    let outcome = run_in(&workspace, &script, program, limit, environment, stop).await;
+    let outcome = run_in(&workspace, script, program, job, stop).await;
     let directory = workspace.directory;
     // What cannot be removed now is removed when the agent starts next.
     let _ = tokio::task::spawn_blocking(move || remove(&directory)).await;
@@ -110,8 +107,7 @@ async fn run_in(
     workspace: &Workspace,
     script: &RunScript,
     program: Vec<OsString>,
-    limit: Duration,
-    environment: &Environment,
+    job: &Job,
     stop: oneshot::Receiver<Stop>,
 ) -> StepOutcome {
     let directory = script
@@ -128,13 +124,13 @@ async fn run_in(
         .args(program)
         .arg(&workspace.script)
         .current_dir(directory)
-        .envs(environment.variables())
+        .envs(job.environment.variables())
         .envs(script.env.iter().map(|(name, value)| (name, value)));
-    match process::run(command, limit, stop).await {
+    match process::run(command, job.limit, job.output_bytes_max, stop).await {
         Ok(finished) => StepOutcome {
             detail: match &finished.end {
                 End::Stopped(Stop::TimedOut) => {
-                    format!("killed with its process group after {} s", limit.as_secs())
+                    "ran past its time limit, and was killed with its process group".into()
                 }
                 End::Stopped(Stop::Cancelled) => "killed with its process group".into(),
                 End::Signalled(signal) => format!("ended by signal {signal}"),

@@ -4,8 +4,6 @@ use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
 use rustix::process::{Pid, test_kill_process};
 use std::path::Path;
 
-const LONG: Duration = Duration::from_secs(600);
-
 fn script(directory: &Path, text: &str) -> Job {
     Job {
         inputs: StepInputs::RunShellScript(RunScript {
@@ -13,7 +11,8 @@ fn script(directory: &Path, text: &str) -> Job {
             working_directory: None,
             env: vec![("SSM_name".into(), "a b\"c".into())],
         }),
-        limit: LONG,
+        limit: None,
+        output_bytes_max: (STDOUT_BYTES_MAX, STDERR_BYTES_MAX),
         directory: directory.join("step"),
         environment: Environment {
             node: "mi-0123456789abcdef0".into(),
@@ -144,7 +143,7 @@ async fn a_group_that_ignores_term_is_killed() {
 async fn the_time_limit_ends_a_step() {
     let home = tempfile::tempdir().unwrap();
     let mut job = script(home.path(), "echo begun\nsleep 1000");
-    job.limit = Duration::from_millis(200);
+    job.limit = Some(Duration::from_millis(200));
     let (_stop, stopped) = oneshot::channel();
     let outcome = run(job, stopped).await;
     assert_eq!(outcome.end, End::Stopped(Stop::TimedOut));

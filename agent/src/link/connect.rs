@@ -1,0 +1,148 @@
+//! Makes one connection: name, TCP, TLS, MQTT, subscriptions, each within its time.
+//! Never tries a second address list or waits between attempts: that is the core's.
+
+use super::address::Address;
+use super::error::LinkError;
+use super::session::Session;
+use crate::tls::Connector;
+use rumqttc::mqttbytes::v4::{Connect, LastWill};
+use rumqttc::mqttbytes::{Protocol, QoS};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+/// From the name to a TCP connection.
+const TCP_LIMIT: Duration = Duration::from_secs(4);
+/// TLS, MQTT and the subscriptions together.
+const GREETING_LIMIT: Duration = Duration::from_secs(20);
+/// Sent data that stays unacknowledged for so long ends the connection.
+const USER_TIMEOUT_MS: u32 = 10_000;
+/// MQTT keep-alive: the bridge gives up after one and a half of it.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
+
+/// Who connects, and what it wants to hear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hail {
+    /// MQTT client id: the node, or anything without a certificate.
+    pub client_id: String,
+    /// Topic and payload to be published when this connection is lost.
+    pub will: Option<(String, Vec<u8>)>,
+    /// Topics to subscribe to, QoS 1.
+    pub topics: Vec<String>,
+}
+
+/// Makes connections. One for the life of the process, so that a resolver that hangs is asked once
+/// at a time: names are resolved on the blocking threads, which others need too.
+#[derive(Debug, Clone)]
+pub struct Dialer {
+    resolving: Arc<Semaphore>,
+}
+
+impl Default for Dialer {
+    fn default() -> Self {
+        Self {
+            resolving: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+impl Dialer {
+    /// Connects and subscribes.
+    ///
+    /// # Errors
+    /// [`LinkError`], by the stage that failed.
+    pub async fn connect(
+        &self,
+        address: &Address,
+        tls: &Connector,
+        hail: Hail,
+    ) -> Result<Session, LinkError> {
+        let stream = self.tcp(address).await?;
+        let greeting = async {
+            let stream = tls
+                .tls()
+                .connect(Connector::server_name(), stream)
+                .await
+                .map_err(|source| LinkError::of_tls(address, source))?;
+            Session::open(address, stream, connect_packet(&hail), hail.topics).await
+        };
+        match timeout(GREETING_LIMIT, Box::pin(greeting)).await {
+            Ok(session) => session,
+            Err(_) => Err(LinkError::Silent {
+                address: address.clone(),
+                stage: "TLS and the MQTT greeting",
+                limit: GREETING_LIMIT,
+            }),
+        }
+    }
+
+    async fn tcp(&self, address: &Address) -> Result<TcpStream, LinkError> {
+        let tcp = |source| LinkError::Tcp {
+            address: address.clone(),
+            source,
+        };
+        let connecting = async {
+            let resolved = self.resolve(address).await?;
+            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+            for place in resolved {
+                match TcpStream::connect(place).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = error,
+                }
+            }
+            Err(tcp(last))
+        };
+        let stream = match timeout(TCP_LIMIT, connecting).await {
+            Ok(stream) => stream?,
+            Err(_) => return Err(tcp(io::ErrorKind::TimedOut.into())),
+        };
+        stream
+            .set_nodelay(true)
+            .and_then(|()| Ok(rustix::net::sockopt::set_tcp_user_timeout(&stream, USER_TIMEOUT_MS)?))
+            .map_err(tcp)?;
+        Ok(stream)
+    }
+
+    async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, LinkError> {
+        if let Ok(ip) = address.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, address.port)]);
+        }
+        let failed = |source| LinkError::Resolve {
+            address: address.clone(),
+            source,
+        };
+        // The permit goes with the question, not with the one who asked: that one may give up.
+        let permit = Arc::clone(&self.resolving).acquire_owned().await;
+        let question = (address.host.clone(), address.port);
+        let asked = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            std::net::ToSocketAddrs::to_socket_addrs(&question).map(Iterator::collect::<Vec<_>>)
+        });
+        let found = asked
+            .await
+            .map_err(io::Error::other)
+            .and_then(|found| found)
+            .map_err(failed)?;
+        if found.is_empty() {
+            return Err(failed(io::ErrorKind::NotFound.into()));
+        }
+        Ok(found)
+    }
+}
+
+fn connect_packet(hail: &Hail) -> Connect {
+    let mut connect = Connect::new(&hail.client_id);
+    connect.protocol = Protocol::V4;
+    connect.keep_alive = u16::try_from(KEEP_ALIVE.as_secs()).unwrap_or(u16::MAX);
+    // What must not be lost is in the outbox here and in the store there.
+    connect.clean_session = true;
+    connect.last_will = hail
+        .will
+        .as_ref()
+        .map(|(topic, will)| LastWill::new(topic, will.clone(), QoS::AtMostOnce, false));
+    connect
+}

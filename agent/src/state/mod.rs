@@ -1,0 +1,229 @@
+//! The state directory: made 0700, held by one process at a time, and what lies in it.
+//! Never leaves a file half written: what is not durable under its name is not there.
+
+mod atomic;
+mod identity;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use identity::key_pair;
+pub use identity::{FORMAT_VERSION, Identity, IdentityError};
+
+use rustix::fs::FlockOperation;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Where the agent keeps its state unless told otherwise.
+pub const DEFAULT_PATH: &str = "/var/lib/holdfast";
+
+/// The state directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// It could not be made, opened, written or locked.
+    #[error("cannot {action} {}: the state directory must be writable by this user and have room; see --state-dir", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// The system's answer.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent has it.
+    #[error(
+        "another agent uses the state directory {}: stop it, or give this one its own --state-dir", path.display()
+    )]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// No identity in it.
+    #[error(
+        "{} holds no identity: register this node first, with the line that `holdfast-bridge activation create` prints", path.display()
+    )]
+    NotRegistered {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The identity in it cannot be read.
+    #[error("the identity in {} cannot be used", path.display())]
+    Identity {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: IdentityError,
+    },
+}
+
+impl StateError {
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+/// A state directory, not necessarily made or held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateDir(PathBuf);
+
+/// Holds the state directory until it is dropped or the process ends, however it ends.
+#[derive(Debug)]
+pub struct Held {
+    _lock: File,
+}
+
+impl StateDir {
+    /// The directory at this path.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory where it is not, for its owner alone.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn create(&self) -> Result<(), StateError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .and_then(|()| fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)))
+            .map_err(StateError::io("make the state directory", &self.0))
+    }
+
+    /// Takes the directory for this process.
+    ///
+    /// # Errors
+    /// [`StateError::InUse`] while another has it, else [`StateError::Io`].
+    pub fn hold(&self) -> Result<Held, StateError> {
+        let path = self.0.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(StateError::io("open", &path))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Held { _lock: lock }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse {
+                path: self.0.clone(),
+            }),
+            Err(errno) => Err(StateError::io("lock", &path)(errno.into())),
+        }
+    }
+
+    /// The identity.
+    ///
+    /// # Errors
+    /// [`StateError::NotRegistered`] when there is none.
+    pub fn identity(&self) -> Result<Identity, StateError> {
+        let path = self.0.join("identity.json");
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StateError::NotRegistered {
+                    path: self.0.clone(),
+                });
+            }
+            Err(error) => return Err(StateError::io("read", &path)(error)),
+        };
+        Identity::from_json(&bytes).map_err(|source| StateError::Identity { path, source })
+    }
+
+    /// Makes an identity the node's: key and certificate change together or not at all.
+    ///
+    /// # Errors
+    /// [`StateError::Io`]; the old identity then stays.
+    pub fn install(&self, identity: &Identity) -> Result<(), StateError> {
+        atomic::write(&self.0, "identity.json", &identity.to_json())
+            .map_err(StateError::io("write", &self.0.join("identity.json")))?;
+        self.forget_pending_key()
+    }
+
+    /// The key that waits for its certificate, if one does: a request may have been sent for it.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn pending_key(&self) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.0.join(PENDING_KEY);
+        match fs::read(&path) {
+            Ok(key) => Ok(Some(key)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StateError::io("read", &path)(error)),
+        }
+    }
+
+    /// Makes a key durable before anything is asked for it. PKCS#8.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn keep_pending_key(&self, pkcs8: &[u8]) -> Result<(), StateError> {
+        atomic::write(&self.0, PENDING_KEY, pkcs8)
+            .map_err(StateError::io("write", &self.0.join(PENDING_KEY)))
+    }
+
+    /// Removes the key that waited.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn forget_pending_key(&self) -> Result<(), StateError> {
+        let path = self.0.join(PENDING_KEY);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(StateError::io("remove", &path)(error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The journal of one node. A forced registration begins another, so that what waits for the
+    /// old node is never sent in the new one's name; other nodes' journals are removed.
+    ///
+    /// # Errors
+    /// [`StateError::Io`].
+    pub fn journal_of(&self, identity: &Identity) -> Result<PathBuf, StateError> {
+        let parent = self.0.join("journal");
+        let own = parent.join(identity.node.as_str());
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&parent)
+            .map_err(StateError::io("make", &parent))?;
+        let entries = fs::read_dir(&parent).map_err(StateError::io("read", &parent))?;
+        for entry in entries.flatten().filter(|entry| entry.path() != own) {
+            let path = entry.path();
+            fs::remove_dir_all(&path).map_err(StateError::io("remove", &path))?;
+        }
+        Ok(own)
+    }
+
+    /// Where scripts run; each step has a directory in it.
+    #[must_use]
+    pub fn scripts(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    /// The socket that answers `status` while the agent runs.
+    #[must_use]
+    pub fn control_socket(&self) -> PathBuf {
+        self.0.join("control.sock")
+    }
+}
+
+const PENDING_KEY: &str = "pending.pk8";

@@ -1,0 +1,115 @@
+use super::*;
+use crate::tls::fingerprint;
+use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+
+fn self_signed() -> (Vec<u8>, Vec<u8>) {
+    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
+    let params = CertificateParams::new(vec![]).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (certificate.der().to_vec(), key.serialize_der())
+}
+
+fn identity(node: &str) -> Identity {
+    let (root, _) = self_signed();
+    let (certificate, key) = self_signed();
+    let bridges = vec!["mqtts://bridge.example:8883".parse().unwrap()];
+    Identity::new(node.parse().unwrap(), bridges, 7, root, certificate, key).unwrap()
+}
+
+fn state() -> (tempfile::TempDir, StateDir) {
+    let home = tempfile::tempdir().unwrap();
+    let state = StateDir::new(home.path().join("state"));
+    state.create().unwrap();
+    (home, state)
+}
+
+const A: &str = "mi-0123456789abcdef0";
+const B: &str = "mi-0123456789abcdef1";
+
+#[test]
+fn an_identity_is_read_as_it_was_installed_and_is_the_owners_alone() {
+    let (_home, state) = state();
+    assert!(matches!(
+        state.identity(),
+        Err(StateError::NotRegistered { .. })
+    ));
+    let identity = identity(A);
+    state.keep_pending_key(b"key").unwrap();
+    state.install(&identity).unwrap();
+    assert_eq!(state.identity().unwrap(), identity);
+    assert_eq!(state.pending_key().unwrap(), None);
+    let mode = |name: &str| {
+        let path = state.path().join(name);
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
+    };
+    assert_eq!((mode(""), mode("identity.json")), (0o700, 0o600));
+    let shown = format!("{identity:?}");
+    assert!(!shown.contains("key: ["), "{shown}");
+}
+
+#[test]
+fn a_failed_install_leaves_the_old_identity() {
+    let (_home, state) = state();
+    let old = identity(A);
+    state.install(&old).unwrap();
+    // A directory in the place of the temporary file: the write fails before the rename.
+    fs::create_dir(state.path().join("identity.json.new")).unwrap();
+    assert!(state.install(&identity(B)).is_err());
+    assert_eq!(state.identity().unwrap(), old);
+}
+
+#[test]
+fn a_certificate_for_another_key_is_refused() {
+    let identity = identity(A);
+    let ((certificate, _), (_, key)) = (self_signed(), self_signed());
+    assert!(matches!(
+        identity.renewed(certificate, key),
+        Err(IdentityError::Mismatch)
+    ));
+    let (certificate, key) = self_signed();
+    let renewed = identity.renewed(certificate.clone(), key).unwrap();
+    assert_eq!(
+        fingerprint(&renewed.client().certificate),
+        fingerprint(&certificate)
+    );
+}
+
+#[test]
+fn newer_and_damaged_identities_are_told_apart() {
+    let (_home, state) = state();
+    let path = state.path().join("identity.json");
+    let reason = |text: &str| {
+        fs::write(&path, text).unwrap();
+        match state.identity() {
+            Err(StateError::Identity { source, .. }) => source,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert!(matches!(
+        reason(r#"{"version": 9, "whatever": 1}"#),
+        IdentityError::Newer { found: 9 }
+    ));
+    assert!(matches!(reason("{"), IdentityError::Json(_)));
+    assert!(matches!(reason(r#"{"version": 1}"#), IdentityError::Json(_)));
+}
+
+#[test]
+fn one_process_at_a_time_holds_the_directory() {
+    let (_home, state) = state();
+    let held = state.hold().unwrap();
+    assert!(matches!(state.hold(), Err(StateError::InUse { .. })));
+    drop(held);
+    state.hold().unwrap();
+}
+
+#[test]
+fn what_waits_for_another_node_is_removed() {
+    let (_home, state) = state();
+    let (a, b) = (identity(A), identity(B));
+    let old = state.journal_of(&a).unwrap();
+    fs::create_dir(&old).unwrap();
+    assert_eq!(state.journal_of(&a).unwrap(), old);
+    assert!(old.exists());
+    state.journal_of(&b).unwrap();
+    assert!(!old.exists());
+}
