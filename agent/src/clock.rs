@@ -46,10 +46,12 @@ impl Alarm {
     pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Boottime, flags)?;
-        Ok(Self {
-            timer: AsyncFd::new(timer)?,
-            set: None,
-        })
+        #[expect(
+            deprecated,
+            reason = "its successor is an unsafe fn; an `OwnedFd` cannot be closed while it is in here"
+        )]
+        let timer = AsyncFd::new(timer)?;
+        Ok(Self { timer, set: None })
     }
 
     /// Sets the alarm, or turns it off.
@@ -102,7 +104,8 @@ impl Alarm {
 pub fn boot_id() -> io::Result<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
     let mut id = [0; 16];
-    hex::decode_to_slice(text.trim().replace('-', ""), &mut id).map_err(|why| io::Error::other(why.to_string()))?;
+    hex::decode_to_slice(text.trim().replace('-', ""), &mut id)
+        .map_err(|why| io::Error::other(why.to_string()))?;
     Ok(id)
 }
 

@@ -1,13 +1,12 @@
 //! The agent's shell: link, journal, processes, package databases and the command line.
 //! Never decides what the core decides: it performs the core's effects and feeds back what came of them.
 
-pub mod inventory;
-pub mod package_manager;
-pub mod patch;
 pub mod clock;
 pub mod error;
+pub mod inventory;
 pub mod link;
 pub mod package_manager;
+pub mod patch;
 pub mod platform;
 pub mod plugin;
 pub mod register;

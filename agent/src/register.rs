@@ -301,12 +301,13 @@ async fn exchange(
             }
         }
     };
-    let (packet, frame) = timeout(REPLY_LIMIT, answered)
-        .await
-        .map_err(|_| RegisterError::Silent {
-            address: address.clone(),
-            limit: REPLY_LIMIT,
-        })??;
+    let (packet, frame) =
+        timeout(REPLY_LIMIT, answered)
+            .await
+            .map_err(|_| RegisterError::Silent {
+                address: address.clone(),
+                limit: REPLY_LIMIT,
+            })??;
     let _ = outgoing.try_send(Outgoing::Ack(packet));
     let _ = outgoing.try_send(Outgoing::Close("enrolled".into()));
     serving.await;

@@ -102,7 +102,12 @@ impl Dialer {
         };
         stream
             .set_nodelay(true)
-            .and_then(|()| Ok(rustix::net::sockopt::set_tcp_user_timeout(&stream, USER_TIMEOUT_MS)?))
+            .and_then(|()| {
+                Ok(rustix::net::sockopt::set_tcp_user_timeout(
+                    &stream,
+                    USER_TIMEOUT_MS,
+                )?)
+            })
             .map_err(tcp)?;
         Ok(stream)
     }

@@ -260,9 +260,9 @@ impl Session {
     )]
     fn arrive(&mut self, packet: Packet) -> Result<(), End> {
         match packet {
-            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => {
-                Err(End::Mqtt("a publish of QoS 2, which nothing here uses".into()))
-            }
+            Packet::Publish(publish) if publish.qos == QoS::ExactlyOnce => Err(End::Mqtt(
+                "a publish of QoS 2, which nothing here uses".into(),
+            )),
             Packet::Publish(publish) => {
                 self.arrived.push_back(Incoming::Publish {
                     packet: publish.pkid,

@@ -25,11 +25,9 @@ impl Server {
     async fn start() -> Self {
         let mut params = CertificateParams::new(vec![]).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(
-            params,
-            KeyPair::generate_for(&PKCS_ED25519).unwrap(),
-        )
-        .unwrap();
+        let ca =
+            CertifiedIssuer::self_signed(params, KeyPair::generate_for(&PKCS_ED25519).unwrap())
+                .unwrap();
         let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
         let leaf = CertificateParams::new(vec![BRIDGE_NAME.to_owned()])
             .unwrap()
@@ -150,8 +148,7 @@ fn serve(session: Session) -> Serving {
 
 async fn connected(server: &Server) -> (Peer, Serving) {
     let (dialer, address, tls) = (Dialer::default(), server.address(), server.connector());
-    let (peer, session) =
-        tokio::join!(server.greet(), dialer.connect(&address, &tls, hail()));
+    let (peer, session) = tokio::join!(server.greet(), dialer.connect(&address, &tls, hail()));
     (peer, serve(session.unwrap()))
 }
 
@@ -177,7 +174,11 @@ async fn publishes_go_both_ways_and_are_acknowledged_only_on_request() {
         }
     );
     // Had the arrival been acknowledged by itself, that would come first.
-    serving.outgoing.send(publish(b"busy".to_vec())).await.unwrap();
+    serving
+        .outgoing
+        .send(publish(b"busy".to_vec()))
+        .await
+        .unwrap();
     let Packet::Publish(up) = peer.next().await else {
         panic!("no PUBLISH");
     };

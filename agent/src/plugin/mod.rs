@@ -1,6 +1,7 @@
 //! Step executors: each turns a step's resolved inputs into an outcome, with real processes and files.
 //! Never decides whether or when a step runs, and never writes to the outbox: the core does.
 
+pub mod gather;
 mod output;
 mod process;
 mod script;
@@ -112,10 +113,37 @@ pub struct Job {
 pub async fn run(job: Job, stop: oneshot::Receiver<Stop>) -> StepOutcome {
     match &job.inputs {
         StepInputs::RunShellScript(script) => script::run(script, &job, stop).await,
+        StepInputs::SoftwareInventory(inventory) => {
+            gather::run_inventory(inventory.types.clone(), &job, stop).await
+        }
+        StepInputs::PatchBaseline(inputs) => {
+            gather::run_patch_baseline(inputs.clone(), &job, stop).await
+        }
+        // A plan for Linux holds no other: this only answers a newer document language.
         other => StepOutcome::failed(format!(
             "this version of the agent has no executor for {}",
             name_of(other)
         )),
+    }
+}
+
+/// Waits for a message on `stop` or for the limit; a dropped `stop` stops nothing.
+async fn stopped(stop: oneshot::Receiver<Stop>, limit: Option<Duration>) -> Stop {
+    let late = async {
+        match limit {
+            Some(limit) => tokio::time::sleep(limit).await,
+            None => std::future::pending().await,
+        }
+    };
+    let asked = async {
+        match stop.await {
+            Ok(stop) => stop,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        stop = asked => stop,
+        () = late => Stop::TimedOut,
     }
 }
 

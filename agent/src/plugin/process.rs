@@ -87,22 +87,9 @@ async fn wait(
     limit: Option<Duration>,
     stop: oneshot::Receiver<Stop>,
 ) -> std::io::Result<End> {
-    let late = async {
-        match limit {
-            Some(limit) => sleep(limit).await,
-            None => std::future::pending().await,
-        }
-    };
-    let stopped = async {
-        match stop.await {
-            Ok(stop) => stop,
-            Err(_) => std::future::pending().await,
-        }
-    };
     let stop = tokio::select! {
         status = child.wait() => return Ok(ended(status?)),
-        stop = stopped => stop,
-        () = late => Stop::TimedOut,
+        stop = super::stopped(stop, limit) => stop,
     };
     let Some(group) = group else {
         child.kill().await?;

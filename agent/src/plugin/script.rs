@@ -73,7 +73,10 @@ fn interpreter(text: &str) -> Vec<OsString> {
         .unwrap_or_default()
         .trim()
         .splitn(2, char::is_whitespace);
-    match (parts.next().filter(|program| !program.is_empty()), parts.next()) {
+    match (
+        parts.next().filter(|program| !program.is_empty()),
+        parts.next(),
+    ) {
         (Some(program), None) => vec![program.into()],
         (Some(program), Some(argument)) => vec![program.into(), argument.trim().into()],
         (None, _) => vec!["/bin/sh".into()],

@@ -66,10 +66,16 @@ async fn a_script_has_no_input_and_cannot_wait_for_any() {
 #[tokio::test]
 async fn a_shebang_is_honoured() {
     let outcome = run_script("#!/usr/bin/env cat\nthis is no shell").await;
-    assert_eq!(outcome.stdout.kept, b"#!/usr/bin/env cat\nthis is no shell\n");
+    assert_eq!(
+        outcome.stdout.kept,
+        b"#!/usr/bin/env cat\nthis is no shell\n"
+    );
     let outcome = run_script("#!/no/such/interpreter\n").await;
     assert_eq!(outcome.end, End::NotStarted);
-    assert!(outcome.detail.contains("/no/such/interpreter"), "{outcome:?}");
+    assert!(
+        outcome.detail.contains("/no/such/interpreter"),
+        "{outcome:?}"
+    );
 }
 
 #[tokio::test]
@@ -132,10 +138,7 @@ async fn a_group_that_ignores_term_is_killed() {
     let running = tokio::spawn(run(script(home.path(), &text), stopped));
     let child: i32 = line_from(pipe).await.trim().parse().unwrap();
     stop.send(Stop::Cancelled).unwrap();
-    assert_eq!(
-        running.await.unwrap().end,
-        End::Stopped(Stop::Cancelled)
-    );
+    assert_eq!(running.await.unwrap().end, End::Stopped(Stop::Cancelled));
     until_gone(child).await;
 }
 

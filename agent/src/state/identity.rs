@@ -180,8 +180,7 @@ impl Identity {
             return Err(IdentityError::Newer { found: version });
         }
         let stored: Stored = serde_json::from_slice(bytes)?;
-        let decode =
-            |text: &str, what| hex::decode(text).map_err(|_| IdentityError::Value(what));
+        let decode = |text: &str, what| hex::decode(text).map_err(|_| IdentityError::Value(what));
         let bridges = stored.bridges.iter().map(|text| text.parse());
         Self::new(
             stored.node.parse()?,

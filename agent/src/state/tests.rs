@@ -90,7 +90,10 @@ fn newer_and_damaged_identities_are_told_apart() {
         IdentityError::Newer { found: 9 }
     ));
     assert!(matches!(reason("{"), IdentityError::Json(_)));
-    assert!(matches!(reason(r#"{"version": 1}"#), IdentityError::Json(_)));
+    assert!(matches!(
+        reason(r#"{"version": 1}"#),
+        IdentityError::Json(_)
+    ));
 }
 
 #[test]

@@ -162,7 +162,10 @@ mod tests {
         assert_eq!(seconds(UTC_TIME, "700101000000Z"), Ok(0));
         assert_eq!(seconds(UTC_TIME, "240229120000Z"), Ok(1_709_208_000));
         assert_eq!(seconds(UTC_TIME, "491231235959Z"), Ok(2_524_607_999));
-        assert_eq!(seconds(GENERALIZED_TIME, "20380119031407Z"), Ok(0x7fff_ffff));
+        assert_eq!(
+            seconds(GENERALIZED_TIME, "20380119031407Z"),
+            Ok(0x7fff_ffff)
+        );
         assert_eq!(seconds(GENERALIZED_TIME, "19000101000000Z"), Ok(0));
         assert!(seconds(UTC_TIME, "701301000000Z").is_err());
         assert!(seconds(UTC_TIME, "7001010000Z").is_err());

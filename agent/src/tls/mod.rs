@@ -88,7 +88,9 @@ pub enum Distrust {
     )]
     Untrusted,
     /// Its certificate is the root's, but not for the bridge.
-    #[error("the server's certificate is not that of a bridge: it needs the name {BRIDGE_NAME} and server usage")]
+    #[error(
+        "the server's certificate is not that of a bridge: it needs the name {BRIDGE_NAME} and server usage"
+    )]
     NotABridge,
     /// Its certificate ended before the floor of time.
     #[error(
