@@ -1,0 +1,4 @@
+//! The API over its public router and a real database, with requests that are really signed.
+
+mod client;
+mod fleet;
