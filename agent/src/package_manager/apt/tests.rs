@@ -26,7 +26,7 @@ fn upgrades(root: &Path) -> (Vec<String>, Warnings) {
     (lines, survey.warnings)
 }
 
-/// What apt lists for a built root, after a check that we list the same.
+/// What apt lists for a built root, after a check that we list the same and choose the same.
 fn agreed(root: &Root) -> Vec<String> {
     let output = root.ask("apt", &["list", "--upgradable"], "apt");
     assert!(
@@ -35,6 +35,28 @@ fn agreed(root: &Root) -> Vec<String> {
     );
     let of_apt = upgradable(&output);
     assert_eq!(upgrades(root.path()).0, of_apt);
+
+    let survey = survey(root.path(), Absent::Ignore, &mut |_| {}).unwrap();
+    let candidate = |standing: Standing<'_>| {
+        let version = standing
+            .candidate
+            .map(|at| &*standing.versions[at].version.version);
+        let Package {
+            name, architecture, ..
+        } = standing.package;
+        (
+            format!("{name}:{architecture}"),
+            version.unwrap_or("(none)").to_owned(),
+        )
+    };
+    for (package, ours) in survey.standings().map(candidate) {
+        let output = root.ask("apt-cache", &["policy", &package], "apt");
+        let text = std::str::from_utf8(&output.stdout).unwrap();
+        let of_apt = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("Candidate: "));
+        assert_eq!(of_apt, Some(ours.as_str()), "{package}: {text}");
+    }
     of_apt
 }
 
