@@ -1,5 +1,5 @@
 //! Reads the few apt.conf(5) settings that decide what apt would offer.
-//! Never follows `#include` and never runs what a configuration names.
+//! Never follows `#include` or directories moved by `Dir::…`, and never runs what a configuration names.
 
 use std::path::Path;
 

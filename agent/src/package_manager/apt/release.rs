@@ -72,7 +72,8 @@ impl Release {
         let mut release = Self::default();
         let mut field = String::new();
         let mut line = Vec::new();
-        let (mut has_all, mut all_within_others) = (false, false);
+        // A Release file that lists no architectures has them all.
+        let (mut has_all, mut all_within_others) = (true, false);
         while next_line(&mut reader, &mut line)? {
             let Ok(text) = std::str::from_utf8(&line) else {
                 continue;

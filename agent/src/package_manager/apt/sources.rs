@@ -61,15 +61,10 @@ impl Source {
 
     /// The host, which `Pin: origin` names; empty for a local source.
     #[must_use]
-    pub fn site(&self) -> &str {
-        let (_, rest) = split_scheme(&self.uri);
-        let authority = rest
-            .strip_prefix("//")
-            .and_then(|rest| rest.split('/').next())
-            .unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
+    pub fn site(&self) -> String {
+        let (host, _) = host_and_path(&self.uri);
         match host.rsplit_once(':') {
-            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
             _ => host,
         }
     }
@@ -99,21 +94,32 @@ fn split_scheme(uri: &str) -> (&str, &str) {
     uri.split_once(':').unwrap_or(("", uri))
 }
 
+/// The host with its port, without credentials and brackets, and the rest of a URI.
+fn host_and_path(uri: &str) -> (String, &str) {
+    let (_, rest) = split_scheme(uri);
+    let (authority, path) = match rest.strip_prefix("//") {
+        Some(rest) => rest.split_at(rest.find('/').unwrap_or(rest.len())),
+        // A disk's name stands in brackets, and may hold anything.
+        None if rest.starts_with('[') => rest.split_at(rest.find(']').map_or(0, |end| end + 1)),
+        None => ("", rest),
+    };
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    (host.replace(['[', ']'], ""), path)
+}
+
 /// apt's file name for a URI: without scheme and credentials, `/` as `_`, the rest quoted.
 fn escape(uri: &str) -> String {
-    let (_, rest) = split_scheme(uri);
-    let rest = match rest.strip_prefix("//") {
-        Some(rest) => {
-            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("{host}/{path}")
-        }
-        None => rest.to_owned(),
-    };
+    let (host, path) = host_and_path(uri);
+    let rest = host + path;
     let mut name = String::with_capacity(rest.len());
-    for byte in rest.bytes() {
+    for (at, byte) in rest.bytes().enumerate() {
+        let is_quoted = || {
+            let digits = rest.as_bytes().get(at + 1..at + 3);
+            digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+        };
         match byte {
             b'/' => name.push('_'),
+            b'%' if is_quoted() => name.push('%'),
             plain if plain.is_ascii_graphic() && !b"\\|{}[]<>\"^~_=!@#$%^&*".contains(&plain) => {
                 name.push(char::from(plain));
             }
@@ -185,8 +191,9 @@ fn parse_line(line: &str, native: &str) -> Option<Source> {
         Some(rest) => rest.split_once(']')?,
         None => ("", rest),
     };
+    let (uri, rest) = split_uri(rest.trim_start())?;
     let mut words = rest.split_ascii_whitespace();
-    let mut source = new_source(words.next()?, words.next()?, native)?;
+    let mut source = new_source(uri, words.next()?, native)?;
     source.components = words.map(str::to_owned).collect();
     for option in options.split_ascii_whitespace() {
         let (name, value) = option.split_once('=')?;
@@ -200,6 +207,17 @@ fn parse_line(line: &str, native: &str) -> Option<Source> {
         }
     }
     (source.is_flat() == source.components.is_empty()).then_some(source)
+}
+
+/// The first word, in which brackets protect blanks: `cdrom:[Debian 12 amd64]/`.
+fn split_uri(text: &str) -> Option<(&str, &str)> {
+    let protected = text.find(char::is_whitespace).and_then(|blank| {
+        let open = text.find('[').filter(|open| *open < blank)?;
+        Some(open + text.get(open..)?.find(']')?)
+    });
+    let from = protected.unwrap_or(0);
+    let end = from + text.get(from..)?.find(char::is_whitespace)?;
+    text.split_at_checked(end)
 }
 
 fn read_stanzas(
@@ -283,6 +301,7 @@ fn truth(text: &str) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::package_manager::apt::fixture::Root;
     use proptest::prelude::*;
     use std::fs;
 
@@ -316,26 +335,58 @@ mod tests {
 
     #[test]
     fn files_are_named_as_apt_names_them() {
+        let root = Root::installed(&[]);
+        root.write(
+            "etc/apt/sources.list",
+            "deb cdrom:[Debian GNU/Linux 12 _Bookworm_ - amd64 20230610-10:21]/ bookworm main contrib\n\
+             deb [arch=amd64] http://u:p@host:81/d~x stable/updates main # why\n\
+             deb file:/srv/repo ./\ndeb file:///srv/repo2 /\ndeb https://h/x_y sub/$(ARCH)/\n\
+             deb mirror+file:///etc/apt/mirrors/debian.list stable main\n\
+             deb http://[::1]:8080/a stable main\ndeb http://HOST.example/A%20b/ stable main\n",
+        );
+        let format = "--format=$(CREATED_BY) $(FILENAME)";
+        let output = root.ask(
+            "apt-get",
+            &["indextargets", "--no-release-info", format],
+            "apt",
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let of_apt: Vec<_> = text
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("Packages ")?.rsplit_once('/')?.1))
+            .filter(|name| !name.contains("_binary-all_") && !name.contains("_binary-i386_"))
+            .collect();
+
+        let mut warnings = Warnings::default();
+        let mut names = Vec::new();
+        for source in read(root.path(), "amd64", &mut warnings) {
+            for component in &source.components {
+                names.push(source.list_name(&format!("{component}/binary-amd64/Packages")));
+            }
+            if source.is_flat() {
+                names.push(source.list_name("Packages"));
+            }
+        }
+        assert_eq!(names, of_apt);
+        assert_eq!(names.len(), 9);
+        assert_eq!(warnings, Warnings::default());
+    }
+
+    #[test]
+    fn local_sources_and_hosts_are_told_apart() {
         let (sources, warnings) = sources(
             "sources.list",
-            "deb http://u:p@host:81/d~x stable/updates main\ndeb file:/srv/repo ./\ndeb file:///srv/repo /\n\
-             deb https://h/x_y $(ARCH)/\nnonsense\n",
+            "deb file:/srv/repo ./\ndeb http://[::1]:80/ s c\ndeb copy:/x s c\ndeb tor+https://h/ s c\nnonsense\n",
         );
-        let names: Vec<_> = sources
+        let found: Vec<_> = sources
             .iter()
-            .map(|source| source.list_name("Release"))
+            .map(|source| (source.is_local(), source.site()))
             .collect();
+        let expected = [(true, ""), (false, "::1"), (true, ""), (false, "h")];
         assert_eq!(
-            names,
-            [
-                "host:81_d%7ex_dists_stable_updates_Release",
-                "_srv_repo_._Release",
-                "_srv_repo_Release",
-                "h_x%5fy_amd64_Release",
-            ]
+            found,
+            expected.map(|(local, site)| (local, site.to_owned()))
         );
-        assert!(sources[1].is_local() && !sources[0].is_local());
-        assert_eq!(sources[1].site(), "");
         assert_eq!(warnings.list.len(), 1);
     }
 

@@ -240,7 +240,7 @@ impl Survey {
             }
             let mut archive = Archive {
                 release: release.clone(),
-                site: source.site().to_owned(),
+                site: source.site(),
                 component,
                 architecture,
                 trusted,
@@ -284,7 +284,11 @@ impl Survey {
                 Err(error) => self.warnings.push(&path, format_args!("ignored: {error}")),
             }
         }
-        (Release::default(), signed)
+        let unknown = Release {
+            separate_all: true,
+            ..Release::default()
+        };
+        (unknown, signed)
     }
 
     fn read_list(
