@@ -1,9 +1,26 @@
-//! The core itself: hands each input to the part that it concerns.
+//! The core itself: hands each input to the part it concerns, then lets every part do what is due.
+//! Never holds a rule of its own that belongs to one part alone.
 
+use crate::command::Commands;
 use crate::config::Config;
-use crate::effect::Effect;
-use crate::input::{Input, Monotonic, Restored};
-use std::collections::VecDeque;
+use crate::context::{Context, Purpose, Random};
+use crate::effect::{Attempt, BULK_PREFIX, Effect, Gathering, Level, LinkIdentity, Ticket};
+use crate::enrol::Renewals;
+use crate::input::{Input, LinkFault, Monotonic, PersistRefusal, Restored, StreamFigures};
+use crate::link::{Link, Pause};
+use crate::report::Reports;
+use crate::schedule::Schedule;
+use crate::session::Session;
+use crate::status::Status;
+use crate::store::{self, NODE_KEY, NodeRecord};
+use crate::stream::Streams;
+use crate::time::Clock;
+use holdfast_protocol::OutboxId;
+use holdfast_protocol::seal::Opener;
+use holdfast_protocol::up::{Class, Presence, Up};
+
+/// Wait before a refused write is tried again.
+const RETRY_MS: u64 = 5_000;
 
 /// The state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,11 +50,37 @@ pub enum RestoreError {
     },
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// The node's record of this process is being written, or will be again after a refusal.
+    Starting {
+        retry_at: Option<Monotonic>,
+    },
+    Running,
+    /// Asked to stop; what runs has until then.
+    Stopping(Monotonic),
+    /// Nothing runs any more; the last writes and the connection are being closed.
+    Closing,
+    Stopped,
+}
+
 /// The agent's decisions.
 #[derive(Debug)]
 pub struct Core {
-    config: Config,
-    effects: VecDeque<Effect>,
+    pub(crate) ctx: Context,
+    pub(crate) opener: Opener,
+    pub(crate) link: Link,
+    pub(crate) session: Session,
+    pub(crate) streams: Streams,
+    pub(crate) commands: Commands,
+    pub(crate) reports: Reports,
+    pub(crate) renewals: Renewals,
+    schedule: Schedule,
+    /// The bridge says that the certificate has expired, whatever the floor of time says.
+    pub(crate) certificate_refused: bool,
+    life: Life,
+    /// When the last input came.
+    now: Monotonic,
 }
 
 impl Core {
@@ -46,26 +89,431 @@ impl Core {
     /// # Errors
     /// [`RestoreError`]; nothing was changed.
     pub fn restore(config: Config, restored: Restored) -> Result<Self, RestoreError> {
-        let _ = restored;
+        let Restored {
+            ledger,
+            streams,
+            boot_id,
+            random,
+            now,
+        } = restored;
+        let mut random = Random::new(random);
+        let record = ledger.iter().find(|(key, _)| key == NODE_KEY);
+        let mut record: NodeRecord = match record {
+            Some((key, value)) => store::decode(key, value)?,
+            None => NodeRecord {
+                outbox: OutboxId(random.next()),
+                starts: 0,
+                counter: 0,
+                signing_serial: 0,
+                token: None,
+                clock: Clock::new(boot_id, config.built_unix_ms),
+            },
+        };
+        record.starts = record.starts.saturating_add(1);
+        record.clock.restart(boot_id, config.built_unix_ms);
+        let [results, _, state, _] = streams;
+        let boot = record.clock.boot();
+        let commands = Commands::restore(&ledger, now, boot, results)?;
+        let reports = Reports::restore(&ledger, state.head)?;
+        let opener = Opener::new(config.root, record.signing_serial);
+        let link = Link::new(now, record.starts);
+        let mut ctx = Context::new(config, record, random);
+        let schedule = Schedule::new(&mut ctx, now);
+        let write = ctx.node_write();
+        ctx.persist(Purpose::Start, vec![write]);
         Ok(Self {
-            config,
-            effects: VecDeque::new(),
+            ctx,
+            opener,
+            link,
+            session: Session::new(),
+            streams: Streams::new(streams),
+            commands,
+            reports,
+            renewals: Renewals::new(now),
+            schedule,
+            certificate_refused: false,
+            life: Life::Starting { retry_at: None },
+            now,
         })
     }
 
     /// Advances by one input; what must follow waits in [`Self::poll_effect`].
+    ///
+    /// `now` must not go back within a boot.
     pub fn step(&mut self, now: Monotonic, input: Input) {
-        let _ = (now, input, &self.config);
+        match input {
+            Input::Tick => {}
+            Input::Persisted {
+                ticket,
+                appended,
+                streams,
+            } => self.persisted(now, ticket, &appended, streams),
+            Input::PersistFailed { ticket, why } => self.persist_failed(now, ticket, &why),
+            Input::PersistDelayed { why, .. } => self.disk_fails(why),
+            Input::Records {
+                class,
+                from,
+                entries,
+            } => {
+                if class == Class::Result && self.commands.is_recovering() {
+                    self.commands.recovered(&mut self.ctx, now, from, &entries);
+                } else {
+                    self.streams
+                        .records(&mut self.ctx, now, class, from, &entries);
+                }
+            }
+            Input::ReadFailed { class, why } => {
+                if class == Class::Result {
+                    self.commands.recovery_failed(now);
+                }
+                self.streams.read_failed(&mut self.ctx, now, class, &why);
+            }
+            Input::Loaded { key, value } => {
+                self.reports
+                    .loaded(&mut self.ctx, now, &key, value.as_deref());
+            }
+            Input::LinkFailed {
+                attempt,
+                fault,
+                why,
+            }
+            | Input::Disconnected {
+                attempt,
+                fault,
+                why,
+            } => self.disconnected(now, attempt, fault, &why),
+            Input::Connected { attempt, random } => self.connected(now, attempt, random),
+            Input::Received {
+                delivery,
+                topic,
+                frame,
+            } => self.received(now, delivery, topic, &frame),
+            Input::PubAcked { attempt, count } => self.streams.pub_acked(attempt, count),
+            Input::Output {
+                command,
+                step,
+                stream,
+                bytes,
+            } => self
+                .commands
+                .output(&mut self.ctx, command, step, stream, &bytes),
+            Input::StepEnded { command, step, end } => {
+                self.commands
+                    .step_ended(&mut self.ctx, now, command, step, end, &self.reports);
+            }
+            Input::Reported {
+                origin,
+                type_name,
+                table,
+            } => self
+                .reports
+                .reported(&mut self.ctx, now, origin, &type_name, table),
+            Input::Gathered { what, fault } => self.gathered(now, what, fault),
+            Input::RenewalReady { renewal } => self.renewals.ready(renewal),
+            Input::Installed { certificate } => self.installed(now, certificate),
+            Input::RenewalFailed { why } => self.renewals.failed(&mut self.ctx, now, &why),
+            Input::Platform(platform) => self.ctx.config.platform = *platform,
+            Input::Stop => self.stop(now),
+        }
+        self.now = now;
+        self.settle(now);
     }
 
     /// The next effect to begin.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        self.ctx.effects.pop_front()
     }
 
     /// When [`Input::Tick`] is due, if ever.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Monotonic> {
-        None
+        let (ctx, now) = (&self.ctx, self.now);
+        let life = match self.life {
+            Life::Starting { retry_at } => return retry_at,
+            Life::Closing | Life::Stopped => None,
+            Life::Stopping(until) => Some(until),
+            Life::Running => self
+                .link
+                .deadline()
+                .into_iter()
+                .chain(self.renewals.deadline(ctx, now))
+                .min(),
+        };
+        [
+            life,
+            self.session.deadline(),
+            self.streams.deadline(ctx),
+            self.commands.deadline(ctx, now),
+            self.schedule.deadline(),
+            ctx.record.clock.lags_at(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
+
+    /// What `holdfast-agent status` shows.
+    #[must_use]
+    pub fn status(&self, now: Monotonic) -> Status {
+        let clock = &self.ctx.record.clock;
+        Status {
+            node: self.ctx.config.node,
+            outbox: self.ctx.record.outbox,
+            link: self.link.status(now, self.session.is_open()),
+            queues: self.streams.status(),
+            commands: self.commands.status(),
+            certificate: self.ctx.config.certificate,
+            floor_unix_ms: clock.floor_unix_ms(),
+            trusted_unix_ms: clock.trusted(now),
+            refused: self.link.refused.clone(),
+            disk: self.ctx.disk.clone(),
+            inventory_in_ms: self.schedule.next_in(now, Gathering::Inventory),
+            patch_scan_in_ms: self.schedule.next_in(now, Gathering::Patches),
+        }
+    }
+
+    fn persisted(
+        &mut self,
+        now: Monotonic,
+        ticket: Ticket,
+        appended: &[u64],
+        figures: [StreamFigures; 4],
+    ) {
+        self.streams.persisted(figures);
+        self.commands
+            .set_result_head(self.streams.figures(Class::Result));
+        if self.ctx.disk.take().is_some() {
+            self.ctx.log(Level::Info, "the disk writes again");
+        }
+        let Some(purpose) = self.ctx.close(ticket) else {
+            return;
+        };
+        let ctx = &mut self.ctx;
+        match purpose {
+            Purpose::Start => {
+                // Asked to stop meanwhile, it stays so.
+                if matches!(self.life, Life::Starting { .. }) {
+                    self.life = Life::Running;
+                }
+                self.commands.start(ctx, now);
+            }
+            Purpose::Token => self.open(now),
+            Purpose::Outbox => self.hang_up(Pause::Short, "the outbox begins a new life"),
+            Purpose::Admit(id) => self.commands.admitted(ctx, now, id),
+            Purpose::Begin(id) => self.commands.begun(ctx, now, id),
+            Purpose::Place(id) => self.commands.placed(ctx, now, id, true),
+            Purpose::Finish(id) => self.commands.finished(ctx, id),
+            Purpose::Report(key) => {
+                let sequence = appended.last().copied();
+                self.reports.persisted(ctx, now, key, sequence);
+                self.commands.conclude_all(ctx, now, &self.reports);
+            }
+            Purpose::Note => {}
+        }
+    }
+
+    fn persist_failed(&mut self, now: Monotonic, ticket: Ticket, why: &PersistRefusal) {
+        let Some(purpose) = self.ctx.close(ticket) else {
+            return;
+        };
+        let ctx = &mut self.ctx;
+        ctx.log(Level::Warn, format!("not written: {why}"));
+        match purpose {
+            // Without it the node could not tell its lives apart: try again until there is room.
+            Purpose::Start => {
+                if let Life::Starting { retry_at } = &mut self.life {
+                    *retry_at = Some(now.after(RETRY_MS));
+                }
+            }
+            Purpose::Token | Purpose::Outbox => {
+                self.hang_up(Pause::Backoff, "the session cannot be made durable");
+            }
+            Purpose::Admit(id) => {
+                if let Some(answer) = self.commands.admission_refused(ctx, id, why) {
+                    self.session.answer(&mut self.ctx, answer);
+                }
+            }
+            Purpose::Begin(id) => self.commands.begin_refused(ctx, now, id),
+            Purpose::Place(id) => self.commands.placed(ctx, now, id, false),
+            Purpose::Finish(id) => self.commands.finish_refused(now, id),
+            Purpose::Report(key) => {
+                self.reports.persisted(ctx, now, key, None);
+                self.commands.conclude_all(ctx, now, &self.reports);
+            }
+            Purpose::Note => {}
+        }
+    }
+
+    fn disk_fails(&mut self, why: String) {
+        if self.ctx.disk.is_none() {
+            self.ctx.log(Level::Error, format!("the disk fails: {why}"));
+        }
+        self.ctx.disk = Some(why);
+    }
+
+    fn connected(&mut self, now: Monotonic, attempt: Attempt, random: [u8; 32]) {
+        self.ctx.random.stir(random);
+        match self.link.connected(attempt) {
+            None => {}
+            Some(true) => self.renewals.send(&mut self.ctx, now, attempt, true),
+            Some(false) => {
+                self.session
+                    .greet(&mut self.ctx, now, attempt, &self.streams, &self.reports);
+            }
+        }
+    }
+
+    fn disconnected(&mut self, now: Monotonic, attempt: Attempt, fault: LinkFault, why: &str) {
+        if fault == LinkFault::CertificateExpired {
+            self.certificate_refused = true;
+        }
+        if self.link.ended(&mut self.ctx, now, attempt, fault, why) {
+            self.session.disconnected();
+            self.streams.close();
+            self.renewals.disconnected();
+        }
+    }
+
+    /// Closes the connection; nothing more is said on it.
+    pub(crate) fn hang_up(&mut self, pause: Pause, why: &str) {
+        self.session.closing();
+        self.streams.close();
+        self.link.close(&mut self.ctx, pause, why);
+    }
+
+    /// The session opens: everything that waited may go.
+    fn open(&mut self, now: Monotonic) {
+        let Some(opened) = self.session.stored(&mut self.ctx) else {
+            return;
+        };
+        self.link.accepted();
+        self.certificate_refused = false;
+        self.streams
+            .open(&mut self.ctx, now, opened.attempt, opened.acks);
+        self.acknowledged();
+        self.reports.resync(&mut self.ctx, now, &opened.resync);
+    }
+
+    /// What follows from acknowledgements.
+    pub(crate) fn acknowledged(&mut self) {
+        let acked = self.streams.acked(Class::State);
+        self.reports.acknowledged(&mut self.ctx, acked);
+    }
+
+    fn gathered(&mut self, now: Monotonic, what: Gathering, fault: Option<String>) {
+        self.schedule.ended(what);
+        if let Some(fault) = fault {
+            let name = match what {
+                Gathering::Inventory => "inventory-incomplete",
+                Gathering::Patches => "patch-scan-failed",
+            };
+            self.ctx.note(now, name, &fault);
+        }
+    }
+
+    /// Whether the next or the living connection is one without a certificate.
+    fn enrols(&self, now: Monotonic) -> bool {
+        self.certificate_refused || Renewals::expired(&self.ctx, now)
+    }
+
+    /// Lets every part do what is due.
+    fn settle(&mut self, now: Monotonic) {
+        let ctx = &mut self.ctx;
+        match &mut self.life {
+            Life::Starting { retry_at } => {
+                if retry_at.take_if(|at| *at <= now).is_some() {
+                    let write = ctx.node_write();
+                    ctx.persist(Purpose::Start, vec![write]);
+                }
+                return;
+            }
+            Life::Stopped => return,
+            Life::Running | Life::Stopping(_) | Life::Closing => {}
+        }
+        if ctx.record.clock.lags(now) {
+            ctx.record.clock.raise(now);
+            let write = ctx.node_write();
+            ctx.persist(Purpose::Note, vec![write]);
+            self.commands.sweep(ctx, now);
+        }
+        if self.life == Life::Running {
+            self.schedule.settle(ctx, now);
+        }
+        self.commands.settle(ctx, now);
+        if self.session.overdue(now) {
+            self.hang_up(Pause::Backoff, "the bridge did not answer the hello");
+        }
+        if self.streams.stuck(&self.ctx, now) {
+            self.hang_up(Pause::Short, "acknowledgements stand still");
+        }
+        let recovering = self.commands.is_recovering();
+        self.streams.pump(&mut self.ctx, now, recovering);
+        self.settle_link(now);
+        self.settle_life(now);
+    }
+
+    fn settle_link(&mut self, now: Monotonic) {
+        if self.life != Life::Running {
+            return;
+        }
+        let enrols = self.enrols(now);
+        self.renewals.settle(&mut self.ctx, now, enrols);
+        if let Some(attempt) = self.link.attempt().filter(|_| self.session.is_open()) {
+            self.renewals.send(&mut self.ctx, now, attempt, false);
+        }
+        if self.link.is_enrolling() && !self.renewals.is_under_way() {
+            self.hang_up(Pause::Backoff, "no certificate was issued");
+        }
+        if !self.link.due(now) {
+            return;
+        }
+        let identity = if enrols {
+            // The request must be at hand: its nonce names the topic of the reply.
+            let Some(nonce) = self.renewals.nonce() else {
+                let ready = self.renewals.deadline(&self.ctx, now);
+                return self.link.wait_for_request(now, ready);
+            };
+            LinkIdentity::Enrol { nonce }
+        } else {
+            let presence = Presence {
+                online: false,
+                connection: self.link.next_attempt().0,
+            };
+            let will = Up::Presence(presence).encode().unwrap_or_default();
+            LinkIdentity::Node { will }
+        };
+        self.link.connect(&mut self.ctx, now, identity);
+    }
+
+    fn stop(&mut self, now: Monotonic) {
+        if !matches!(self.life, Life::Starting { .. } | Life::Running) {
+            return;
+        }
+        self.life = Life::Stopping(now.after(self.ctx.config.intervals.stop_ms));
+        self.schedule.stop();
+        self.commands.stop(&mut self.ctx);
+    }
+
+    fn settle_life(&mut self, now: Monotonic) {
+        if let Life::Stopping(until) = self.life
+            && (self.commands.is_quiet() || until <= now)
+        {
+            if self.session.is_open() {
+                self.session.presence(&mut self.ctx, false);
+            }
+            self.session.closing();
+            self.streams.close();
+            self.life = Life::Closing;
+        }
+        if self.life == Life::Closing && !self.link.stop(&mut self.ctx) && !self.ctx.is_writing() {
+            self.life = Life::Stopped;
+            self.ctx.push(Effect::Stopped);
+        }
+    }
+}
+
+/// Whether a ledger entry belongs into [`Restored`].
+#[must_use]
+pub fn is_restored(key: &str) -> bool {
+    !key.starts_with(BULK_PREFIX)
 }

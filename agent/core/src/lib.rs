@@ -6,15 +6,39 @@
 //! 2. Take effects with [`Core::poll_effect`] until there is none; begin each in that order.
 //! 3. Wait for what they come to, or for [`Core::next_deadline`]; hand it to [`Core::step`]; go to 2.
 
+//!
+//! # A map
+//! | module | decides |
+//! |---|---|
+//! | `core`, `receive` | which part an input concerns |
+//! | `command` | admission, steps, results, recovery after a crash |
+//! | `stream` | what goes up, in which order, and what may be forgotten |
+//! | `session` | hello, token, the moment from which anything may be said |
+//! | `link` | when to connect and where |
+//! | `time` | what can be known of time |
+//! | `report` | whole, delta or unchanged |
+//! | `schedule` | when to gather |
+//! | `enrol` | when to ask for a new certificate |
+
 mod command;
 mod config;
+mod context;
 mod core;
 mod effect;
+mod enrol;
 mod input;
+mod link;
+mod receive;
+mod report;
+mod schedule;
+mod session;
 mod status;
+mod store;
+mod stream;
+mod time;
 
 pub use config::{Config, Intervals, Limits};
-pub use core::{Core, RestoreError};
+pub use core::{Core, RestoreError, is_restored};
 pub use effect::{
     Attempt, BULK_PREFIX, Delivery, Effect, Gathering, KillReason, Level, LinkIdentity, Qos, Run,
     Ticket, Write,

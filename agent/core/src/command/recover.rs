@@ -1,0 +1,240 @@
+//! After a crash: which commands wait, go on after a reboot, or have ended without anyone knowing how.
+//! Never runs a step again that may have run, except one that asked for a reboot.
+
+use super::{Commands, Ending, Held, Phase, RETRY_MS, Tombstone};
+use crate::context::{Context, Purpose};
+use crate::core::RestoreError;
+use crate::effect::{Effect, Write};
+use crate::input::{Entry, Monotonic, StreamFigures};
+use crate::store::{self, COMMAND_PREFIX, CommandRecord};
+use holdfast_protocol::up::{Class, InvocationState, Record};
+use holdfast_protocol::{CommandId, down};
+use std::collections::{BTreeMap, VecDeque};
+
+/// Records read at a time.
+const PAGE_RECORDS: usize = 64;
+/// Bytes read at a time.
+const PAGE_BYTES: usize = 64 << 10;
+
+/// The search through stream *result* for results that became durable just before a crash: the
+/// stream is written before the ledger, so a result may be there while its command still shows as running.
+#[derive(Debug)]
+pub(super) struct Recovery {
+    next: u64,
+    up_to: u64,
+    retry_at: Option<Monotonic>,
+}
+
+impl Recovery {
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        self.retry_at
+    }
+
+    fn read(&self, ctx: &mut Context) {
+        ctx.push(Effect::Read {
+            class: Class::Result,
+            from: self.next,
+            up_to: self.up_to,
+            max_records: PAGE_RECORDS,
+            max_bytes: PAGE_BYTES,
+        });
+    }
+}
+
+impl Commands {
+    /// Reads the ledger's commands.
+    pub(crate) fn restore(
+        entries: &[(String, Vec<u8>)],
+        now: Monotonic,
+        boot: u32,
+        results: StreamFigures,
+    ) -> Result<Self, RestoreError> {
+        let mut commands = Self {
+            held: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            cancelled: VecDeque::new(),
+            next_order: 0,
+            result_head: results.head,
+            recovery: None,
+            stopping: false,
+            reboot_asked: false,
+        };
+        for (key, value) in entries {
+            let Some(Ok(id)) = key.strip_prefix(COMMAND_PREFIX).map(str::parse) else {
+                continue;
+            };
+            commands.take_over(id, store::decode(key, value)?, now, boot);
+        }
+        let recovering = commands.held.values().filter_map(|held| match held.phase {
+            Phase::Recovering { after } => Some(after),
+            Phase::Arriving { .. }
+            | Phase::Pending { .. }
+            | Phase::Beginning(_)
+            | Phase::Running(_)
+            | Phase::Rebooting { .. }
+            | Phase::Finishing { .. } => None,
+        });
+        commands.recovery = recovering.min().map(|after| Recovery {
+            next: after.max(results.released) + 1,
+            up_to: results.head,
+            retry_at: None,
+        });
+        Ok(commands)
+    }
+
+    fn take_over(&mut self, id: CommandId, record: CommandRecord, now: Monotonic, boot: u32) {
+        let (order, command, phase) = match record {
+            CommandRecord::Pending { order, command } => {
+                let phase = Phase::Pending {
+                    resume: None,
+                    not_before: now,
+                };
+                (order, command, phase)
+            }
+            CommandRecord::InProgress {
+                order,
+                command,
+                after,
+            } => (order, command, Phase::Recovering { after }),
+            CommandRecord::Rebooting {
+                order,
+                command,
+                place,
+            } if place.boot == boot => {
+                let phase = Phase::Rebooting {
+                    place: Box::new(place),
+                    durable: true,
+                };
+                (order, command, phase)
+            }
+            CommandRecord::Rebooting {
+                order,
+                command,
+                place,
+            } => {
+                let phase = Phase::Pending {
+                    resume: Some(Box::new(place)),
+                    not_before: now,
+                };
+                (order, command, phase)
+            }
+            CommandRecord::Done {
+                state,
+                expires_unix_ms,
+            } => {
+                let tombstone = Tombstone {
+                    state,
+                    expires_unix_ms,
+                };
+                self.tombstones.insert(id, tombstone);
+                return;
+            }
+        };
+        self.hold(id, order, command, phase);
+    }
+
+    fn hold(&mut self, id: CommandId, order: u64, command: down::Command, phase: Phase) {
+        self.next_order = self.next_order.max(order + 1);
+        let held = Held {
+            order,
+            bytes: super::admit::size(&command),
+            command: Box::new(command),
+            phase,
+            cancelled: false,
+        };
+        self.held.insert(id, held);
+    }
+
+    /// The process has begun: reserve room again, and look for what the last one left.
+    pub(crate) fn start(&mut self, ctx: &mut Context, now: Monotonic) {
+        for id in self.held.keys() {
+            let reserve = Write::Reserve {
+                command: *id,
+                bytes: ctx.config.limits.result_bytes_reserved,
+            };
+            ctx.persist(Purpose::Note, vec![reserve]);
+        }
+        match &self.recovery {
+            Some(recovery) if recovery.next <= recovery.up_to => recovery.read(ctx),
+            Some(_) => self.settle_recovery(ctx, now),
+            None => {}
+        }
+    }
+
+    /// Records of the search have come.
+    pub(crate) fn recovered(
+        &mut self,
+        ctx: &mut Context,
+        now: Monotonic,
+        from: u64,
+        entries: &[Entry],
+    ) {
+        let Some(mut recovery) = self.recovery.take_if(|recovery| recovery.next == from) else {
+            return;
+        };
+        for entry in entries {
+            if let Entry::Record { stored, .. } = entry
+                && let Ok(Record::Invocation(update)) = Record::from_stored(stored)
+                && update.state.is_terminal()
+            {
+                self.settle_found(ctx, update.command, update.state);
+            }
+            recovery.next = entry.last() + 1;
+        }
+        if entries.is_empty() || recovery.next > recovery.up_to {
+            return self.settle_recovery(ctx, now);
+        }
+        recovery.read(ctx);
+        self.recovery = Some(recovery);
+    }
+
+    pub(crate) fn recovery_failed(&mut self, now: Monotonic) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.retry_at = Some(now.after(RETRY_MS));
+        }
+    }
+
+    /// Reads again after a failure.
+    pub(super) fn retry_recovery(&mut self, ctx: &mut Context, now: Monotonic) {
+        if let Some(recovery) = &mut self.recovery
+            && recovery.retry_at.take_if(|at| *at <= now).is_some()
+        {
+            recovery.read(ctx);
+        }
+    }
+
+    /// Its result is in the stream: only the ledger has to learn it.
+    fn settle_found(&mut self, ctx: &mut Context, id: CommandId, state: InvocationState) {
+        let recovering = |held: &&Held| matches!(held.phase, Phase::Recovering { .. });
+        if self.held.get(&id).filter(recovering).is_some() {
+            let ending = Ending {
+                state,
+                stored: None,
+                delivery: None,
+            };
+            self.write_ending(ctx, id, ending);
+        }
+    }
+
+    /// What has no result in the stream ended with the process.
+    fn settle_recovery(&mut self, ctx: &mut Context, now: Monotonic) {
+        self.recovery = None;
+        let lost: Vec<CommandId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| matches!(held.phase, Phase::Recovering { .. }))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            let detail = "the agent or the machine stopped while it ran";
+            self.finish(
+                ctx,
+                now,
+                id,
+                InvocationState::Interrupted,
+                Vec::new(),
+                detail,
+            );
+        }
+    }
+}

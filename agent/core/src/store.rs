@@ -1,0 +1,116 @@
+//! What the core keeps in the ledger: its keys, and one layout byte before each postcard value.
+//! Never decides when something is written.
+
+use crate::core::RestoreError;
+use crate::time::Clock;
+use holdfast_protocol::up::{InvocationState, StepResult, Token};
+use holdfast_protocol::{CommandId, OutboxId, down};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Layout of every value here; a changed one gets the next number.
+const LAYOUT: u8 = 1;
+
+/// Key of [`NodeRecord`].
+pub(crate) const NODE_KEY: &str = "node";
+/// Keys of [`CommandRecord`]s.
+pub(crate) const COMMAND_PREFIX: &str = "command/";
+/// Keys of report records.
+pub(crate) const REPORT_PREFIX: &str = "report/";
+
+/// What the node itself must remember.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NodeRecord {
+    /// Life of the outbox.
+    pub(crate) outbox: OutboxId,
+    /// Processes begun on this state directory; the upper half of attempt numbers.
+    pub(crate) starts: u32,
+    /// Highest counter of a downward frame.
+    pub(crate) counter: u64,
+    /// Newest signing key.
+    pub(crate) signing_serial: u32,
+    /// Token for the next hello.
+    pub(crate) token: Option<Token>,
+    /// Time.
+    pub(crate) clock: Clock,
+}
+
+/// A command, from the inbox to its tombstone; one entry, so that each change is one write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CommandRecord {
+    /// Not begun.
+    Pending {
+        /// Place in the order of arrival.
+        order: u64,
+        /// The command.
+        command: down::Command,
+    },
+    /// Begun: after a crash nobody knows how far it came.
+    InProgress {
+        /// Place in the order of arrival.
+        order: u64,
+        /// The command.
+        command: down::Command,
+        /// Head of stream *result* when it began: its result, if any, lies above.
+        after: u64,
+    },
+    /// Its step asked for a reboot; goes on with that step in another boot.
+    Rebooting {
+        /// Place in the order of arrival.
+        order: u64,
+        /// The command.
+        command: down::Command,
+        /// Where it goes on.
+        place: Place,
+    },
+    /// Its result is in the stream, or beyond.
+    Done {
+        /// The result.
+        state: InvocationState,
+        /// Until when it is remembered, milliseconds since 1970.
+        expires_unix_ms: u64,
+    },
+}
+
+/// Where a command goes on after a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Place {
+    /// The boot in which it asked.
+    pub(crate) boot: u32,
+    /// The step that asked.
+    pub(crate) step: usize,
+    /// Reboots asked for so far.
+    pub(crate) reboots: u32,
+    /// Results of the steps before.
+    pub(crate) results: Vec<StepResult>,
+    /// Whether one of those counts as failed, and as timed out.
+    pub(crate) failed: (bool, bool),
+    /// Bytes of output kept so far, and bytes of records made so far.
+    pub(crate) kept: (u64, u64),
+}
+
+pub(crate) fn command_key(command: &CommandId) -> String {
+    format!("{COMMAND_PREFIX}{command}")
+}
+
+/// Encodes a value. Cannot fail: every type here has a known length.
+pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![LAYOUT]).unwrap_or_default()
+}
+
+/// Reads what [`encode`] wrote.
+pub(crate) fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, RestoreError> {
+    let malformed = |source| RestoreError::Malformed {
+        key: key.into(),
+        source,
+    };
+    match value.split_first() {
+        Some((&LAYOUT, body)) => postcard::from_bytes(body).map_err(malformed),
+        Some((&found, _)) => Err(RestoreError::Layout {
+            key: key.into(),
+            found,
+            newest: LAYOUT,
+        }),
+        None => Err(malformed(postcard::Error::DeserializeUnexpectedEnd)),
+    }
+}
