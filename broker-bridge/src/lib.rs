@@ -2,6 +2,7 @@
 //! Never decides what the core decides: it stores, sends, and feeds back what came of it.
 
 pub mod api;
+pub mod enrol;
 pub mod mqtt;
 pub mod pki;
 pub mod store;
