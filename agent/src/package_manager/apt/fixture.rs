@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
+use proptest::prelude::*;
 use ring::digest;
 
 /// A root of architecture amd64 with i386 added, and nothing in it yet.
@@ -249,4 +250,101 @@ pub(crate) fn upgradable(output: &Output) -> Vec<String> {
         .collect();
     lines.sort_unstable();
     lines
+}
+
+/// What a random root is made of.
+#[derive(Debug, Clone)]
+pub(crate) struct Parts {
+    preferences: String,
+    offers: [Vec<String>; 3],
+    automatic: &'static str,
+    held: bool,
+}
+
+impl Parts {
+    pub(crate) fn root(&self) -> Root {
+        let repositories = [
+            Repository::main(),
+            Repository::security(),
+            Repository::backports(self.automatic),
+        ];
+        let mut root = Root::installed(&["c amd64 1.9"]).preferences(&self.preferences);
+        for (repository, offers) in repositories.into_iter().zip(&self.offers) {
+            let offers: Vec<_> = offers.iter().map(String::as_str).collect();
+            root = root.with(&repository.offering(&offers));
+        }
+        let want = if self.held { "hold" } else { "install" };
+        let same = "Multi-Arch: same\n";
+        root.add("a amd64 1.0", &format!("{want} ok installed"), same);
+        root.add("a i386 1.0", "install ok installed", same);
+        root.add("b i386 1.0-1", "install ok installed", "");
+        root
+    }
+}
+
+/// Random offers of three archives for packages of two architectures, under random pins.
+pub(crate) fn any_parts() -> impl Strategy<Value = Parts> {
+    let automatic = prop_oneof![
+        Just(""),
+        Just("NotAutomatic: yes\n"),
+        Just("NotAutomatic: yes\nButAutomaticUpgrades: yes\n")
+    ];
+    let offers = [any_offers(), any_offers(), any_offers()];
+    (any_preferences(), offers, automatic, any::<bool>()).prop_map(
+        |(preferences, offers, automatic, held)| Parts {
+            preferences,
+            offers,
+            automatic,
+            held,
+        },
+    )
+}
+
+fn any_preferences() -> impl Strategy<Value = String> {
+    let package = prop_oneof![
+        Just("*"),
+        Just("a"),
+        Just("b:any"),
+        Just("[ab]"),
+        Just("/c/"),
+        Just("a:i386 c")
+    ];
+    let pin = prop_oneof![
+        Just("release a=stable"),
+        Just("release n=bookworm*"),
+        Just("release l=Backports,o=Debian"),
+        Just("release v=12*"),
+        Just("release c=main"),
+        Just("origin deb.example"),
+        Just("release a=now"),
+        Just("release stable-backports"),
+    ];
+    let priority = prop_oneof![
+        Just(-1),
+        Just(50),
+        Just(100),
+        Just(500),
+        Just(990),
+        Just(1001),
+        Just(1)
+    ];
+    let record = (package, pin, priority).prop_map(|(package, pin, priority)| {
+        format!("Package: {package}\nPin: {pin}\nPin-Priority: {priority}\n\n")
+    });
+    proptest::collection::vec(record, 0..4).prop_map(|records| records.concat())
+}
+
+fn any_offers() -> impl Strategy<Value = Vec<String>> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
+    let architecture = prop_oneof![Just("amd64"), Just("i386")];
+    let version = prop_oneof![
+        Just("0.9"),
+        Just("1.0"),
+        Just("1.0-1"),
+        Just("1.9"),
+        Just("1.10"),
+        Just("1:0.1")
+    ];
+    let offer = (name, architecture, version).prop_map(|(n, a, v)| format!("{n} {a} {v}"));
+    proptest::collection::vec(offer, 0..5)
 }

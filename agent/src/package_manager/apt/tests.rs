@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::fixture::{Repository, Root, ask, upgradable};
+use super::fixture::{Repository, Root, any_parts, ask, upgradable};
 use super::*;
 use crate::package_manager::file::Warnings;
 
@@ -337,80 +337,11 @@ fn a_list_that_is_not_the_promised_one_is_told() {
     assert!(warnings.list[0].problem.contains("SHA-256"), "{warnings:?}");
 }
 
-fn any_preferences() -> impl Strategy<Value = String> {
-    let package = prop_oneof![
-        Just("*"),
-        Just("a"),
-        Just("b:any"),
-        Just("[ab]"),
-        Just("/c/"),
-        Just("a:i386 c")
-    ];
-    let pin = prop_oneof![
-        Just("release a=stable"),
-        Just("release n=bookworm*"),
-        Just("release l=Backports,o=Debian"),
-        Just("release v=12*"),
-        Just("release c=main"),
-        Just("origin deb.example"),
-        Just("release a=now"),
-        Just("release stable-backports"),
-    ];
-    let priority = prop_oneof![
-        Just(-1),
-        Just(50),
-        Just(100),
-        Just(500),
-        Just(990),
-        Just(1001),
-        Just(1)
-    ];
-    let record = (package, pin, priority).prop_map(|(package, pin, priority)| {
-        format!("Package: {package}\nPin: {pin}\nPin-Priority: {priority}\n\n")
-    });
-    proptest::collection::vec(record, 0..4).prop_map(|records| records.concat())
-}
-
-fn any_offers() -> impl Strategy<Value = Vec<String>> {
-    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
-    let architecture = prop_oneof![Just("amd64"), Just("i386")];
-    let version = prop_oneof![
-        Just("0.9"),
-        Just("1.0"),
-        Just("1.0-1"),
-        Just("1.9"),
-        Just("1.10"),
-        Just("1:0.1")
-    ];
-    let offer = (name, architecture, version).prop_map(|(n, a, v)| format!("{n} {a} {v}"));
-    proptest::collection::vec(offer, 0..5)
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn agrees_with_apt_on_any_root(
-        preferences in any_preferences(),
-        offers in [any_offers(), any_offers(), any_offers()],
-        automatic in prop_oneof![Just(""), Just("NotAutomatic: yes\n"), Just("NotAutomatic: yes\nButAutomaticUpgrades: yes\n")],
-        held in any::<bool>(),
-    ) {
-        let [main, security, backports] = offers;
-        let texts = |offers: &[String]| offers.to_vec();
-        let offering = |repository: Repository, offers: &[String]| {
-            let offers = texts(offers);
-            repository.offering(&offers.iter().map(String::as_str).collect::<Vec<_>>())
-        };
-        let root = Root::installed(&["c amd64 1.9"])
-            .with(&offering(Repository::main(), &main))
-            .with(&offering(Repository::security(), &security))
-            .with(&offering(Repository::backports(automatic), &backports))
-            .preferences(&preferences);
-        let want = if held { "hold ok installed" } else { "install ok installed" };
-        root.add("a amd64 1.0", want, "Multi-Arch: same\n");
-        root.add("a i386 1.0", "install ok installed", "Multi-Arch: same\n");
-        root.add("b i386 1.0-1", "install ok installed", "");
-        agreed(&root);
+    fn agrees_with_apt_on_any_root(parts in any_parts()) {
+        agreed(&parts.root());
     }
 }

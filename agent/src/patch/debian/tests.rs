@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::package_manager::apt::fixture::{Repository, Root, ask};
+use crate::package_manager::apt::fixture::{Repository, Root, any_parts, ask};
 use crate::patch::report::PatchState;
 
 const ORACLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/patch/debian/oracle.py");
@@ -288,6 +288,15 @@ fn two_scans_of_one_state_are_equal() {
     let root = Root::installed(&["a amd64 1", "b amd64 1"])
         .with(&Repository::security().offering(&["a amd64 2"]));
     assert_eq!(scanned(root.path()), scanned(root.path()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn agrees_with_apts_library_on_any_root(parts in any_parts()) {
+        agreed(&parts.root());
+    }
 }
 
 proptest! {
