@@ -3,7 +3,16 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses its own part"
+    missing_docs,
+    reason = "each test file uses its own part of this one"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::wildcard_enum_match_arm,
+    reason = "what is not as a test expects must end the test"
 )]
 
 use holdfast_agent_core::{
@@ -249,6 +258,27 @@ impl Node {
             if !self.hold {
                 self.persist();
             }
+        }
+    }
+
+    /// Makes the oldest waiting write durable.
+    pub fn persist_one(&mut self) {
+        if let Some((ticket, writes)) = self.writes.pop_front() {
+            let appended = self.write(writes);
+            let streams = self.disk.figures();
+            self.step(Input::Persisted {
+                ticket,
+                appended,
+                streams,
+            });
+        }
+    }
+
+    /// The power fails in the oldest waiting write: its streams are durable, its ledger is not.
+    pub fn tear(&mut self) {
+        if let Some((_, mut writes)) = self.writes.pop_front() {
+            writes.retain(|write| matches!(write, Write::Append { .. }));
+            self.write(writes);
         }
     }
 
