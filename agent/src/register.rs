@@ -5,7 +5,7 @@ use crate::clock::{self, BUILT_UNIX_MS, NoRandomness};
 use crate::link::address::Address;
 use crate::link::{Dialer, End, Hail, Incoming, LinkError, Outgoing, Session};
 use crate::platform;
-use crate::state::{Identity, IdentityError, StateDir, StateError};
+use crate::state::{Identity, IdentityError, Pending, StateDir, StateError};
 use crate::tls::certificate::{self, Malformed};
 use crate::tls::{ConfigError, Connector, Fingerprint, Floor, Root};
 use holdfast_agent_core::Qos;
@@ -184,14 +184,14 @@ fn check_unregistered(state: &StateDir, force: bool) -> Result<(), RegisterError
 }
 
 fn durable_key(state: &StateDir) -> Result<Vec<u8>, RegisterError> {
-    if let Some(key) = state.pending_key()? {
-        if crate::state::key_pair(&key).is_ok() {
-            return Ok(key);
-        }
+    if let Some(key) = state.pending_key(Pending::Registration)?
+        && crate::state::key_pair(&key).is_ok()
+    {
+        return Ok(key);
     }
     let key =
         Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| RegisterError::Key)?;
-    state.keep_pending_key(key.as_ref())?;
+    state.keep_pending_key(Pending::Registration, key.as_ref())?;
     Ok(key.as_ref().to_vec())
 }
 
@@ -277,7 +277,7 @@ async fn exchange(
 ) -> Result<Vec<u8>, RegisterError> {
     let (outgoing, mut wanted) = mpsc::channel(4);
     let (arrived, mut incoming) = mpsc::channel(4);
-    let serving = session.serve(&mut wanted, &arrived);
+    let serving = session.serve(&mut wanted, arrived);
     tokio::pin!(serving);
     // Room for it was made above.
     let _ = outgoing.try_send(Outgoing::Publish {

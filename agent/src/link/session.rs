@@ -181,10 +181,10 @@ impl Session {
     pub async fn serve(
         mut self,
         outgoing: &mut mpsc::Receiver<Outgoing>,
-        incoming: &mpsc::Sender<Incoming>,
+        incoming: mpsc::Sender<Incoming>,
     ) -> End {
         loop {
-            if let Err(end) = self.turn(outgoing, incoming).await {
+            if let Err(end) = self.turn(outgoing, &incoming).await {
                 if let End::Asked(_) = end {
                     self.part().await;
                 }

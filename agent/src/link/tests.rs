@@ -138,7 +138,7 @@ struct Serving {
 fn serve(session: Session) -> Serving {
     let (outgoing, mut wanted) = mpsc::channel(64);
     let (arrived, incoming) = mpsc::channel(1);
-    let end = tokio::spawn(async move { session.serve(&mut wanted, &arrived).await });
+    let end = tokio::spawn(async move { session.serve(&mut wanted, arrived).await });
     Serving {
         outgoing,
         incoming,

@@ -153,15 +153,15 @@ impl StateDir {
     pub fn install(&self, identity: &Identity) -> Result<(), StateError> {
         atomic::write(&self.0, "identity.json", &identity.to_json())
             .map_err(StateError::io("write", &self.0.join("identity.json")))?;
-        self.forget_pending_key()
+        self.forget_pending_keys()
     }
 
     /// The key that waits for its certificate, if one does: a request may have been sent for it.
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn pending_key(&self) -> Result<Option<Vec<u8>>, StateError> {
-        let path = self.0.join(PENDING_KEY);
+    pub fn pending_key(&self, pending: Pending) -> Result<Option<Vec<u8>>, StateError> {
+        let path = self.0.join(pending.file());
         match fs::read(&path) {
             Ok(key) => Ok(Some(key)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -173,23 +173,22 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn keep_pending_key(&self, pkcs8: &[u8]) -> Result<(), StateError> {
-        atomic::write(&self.0, PENDING_KEY, pkcs8)
-            .map_err(StateError::io("write", &self.0.join(PENDING_KEY)))
+    pub fn keep_pending_key(&self, pending: Pending, pkcs8: &[u8]) -> Result<(), StateError> {
+        atomic::write(&self.0, pending.file(), pkcs8)
+            .map_err(StateError::io("write", &self.0.join(pending.file())))
     }
 
-    /// Removes the key that waited.
-    ///
-    /// # Errors
-    /// [`StateError::Io`].
-    pub fn forget_pending_key(&self) -> Result<(), StateError> {
-        let path = self.0.join(PENDING_KEY);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(StateError::io("remove", &path)(error))
+    fn forget_pending_keys(&self) -> Result<(), StateError> {
+        for pending in [Pending::Registration, Pending::Renewal] {
+            let path = self.0.join(pending.file());
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StateError::io("remove", &path)(error));
+                }
+                Ok(()) | Err(_) => {}
             }
-            Ok(()) | Err(_) => Ok(()),
         }
+        Ok(())
     }
 
     /// The journal of one node. A forced registration begins another, so that what waits for the
@@ -226,4 +225,20 @@ impl StateDir {
     }
 }
 
-const PENDING_KEY: &str = "pending.pk8";
+/// What a key without a certificate waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pending {
+    /// To become a node.
+    Registration,
+    /// To replace the node's key.
+    Renewal,
+}
+
+impl Pending {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Registration => "registration.pk8",
+            Self::Renewal => "renewal.pk8",
+        }
+    }
+}

@@ -34,10 +34,12 @@ fn an_identity_is_read_as_it_was_installed_and_is_the_owners_alone() {
         Err(StateError::NotRegistered { .. })
     ));
     let identity = identity(A);
-    state.keep_pending_key(b"key").unwrap();
+    state
+        .keep_pending_key(Pending::Registration, b"key")
+        .unwrap();
     state.install(&identity).unwrap();
     assert_eq!(state.identity().unwrap(), identity);
-    assert_eq!(state.pending_key().unwrap(), None);
+    assert_eq!(state.pending_key(Pending::Registration).unwrap(), None);
     let mode = |name: &str| {
         let path = state.path().join(name);
         fs::metadata(path).unwrap().permissions().mode() & 0o777

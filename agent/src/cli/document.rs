@@ -1,0 +1,219 @@
+//! `document run`: a document on this machine, step after step, as a command would have it.
+//! Never tells anybody: no bridge, no outbox.
+
+use super::{Exit, Failure, output, read};
+use crate::platform;
+use crate::plugin::{self, Captured, End, Environment, Job, Stop};
+use crate::state::StateDir;
+use holdfast_documents::limits::DOCUMENT_BYTES_MAX;
+use holdfast_documents::{
+    Disposition, Document, OnFailure, OnSuccess, Plan, PlannedStep, Platform, Supplied, library,
+    supplied_from_json,
+};
+use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+use serde_json::{Value, json};
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+
+pub(super) fn run(
+    runtime: &Runtime,
+    state: &StateDir,
+    file: &Path,
+    parameters: Option<&str>,
+    json: bool,
+) -> Result<Exit, Failure> {
+    let plan = plan(file, parameters)?;
+    let scratch = scratch(state);
+    let environment = Environment {
+        node: state
+            .identity()
+            .map_or_else(|_| String::new(), |identity| identity.node.to_string()),
+        platform: platform::detect(None),
+        command: String::new(),
+    };
+    let shown = |report: StepReport| {
+        if !json {
+            report.print();
+        }
+        report
+    };
+    let (reports, good) = runtime.block_on(run_plan(plan, &scratch, &environment, shown));
+    let _ = std::fs::remove_dir_all(&scratch);
+    if json {
+        let steps: Vec<Value> = reports.iter().map(StepReport::to_json).collect();
+        output::json(&json!({ "success": good, "steps": steps }));
+    }
+    Ok(if good { Exit::Ok } else { Exit::Failed })
+}
+
+/// Scripts of this process alone: below the state directory where it is ours, else beside others'
+/// temporary files, in a directory that nobody else may enter.
+fn scratch(state: &StateDir) -> PathBuf {
+    let name = format!("holdfast-document-{}", std::process::id());
+    if state.path().is_dir() && state.create().is_ok() {
+        state.path().join(name)
+    } else {
+        std::env::temp_dir().join(name)
+    }
+}
+
+fn plan(file: &Path, parameters: Option<&str>) -> Result<Plan, Failure> {
+    let failed = |error: &dyn Error| {
+        let failure = Failure::new(Exit::Failed, error);
+        Failure {
+            text: format!("document {}: {}", file.display(), failure.text),
+            ..failure
+        }
+    };
+    let built_in = file.to_str().and_then(library::find);
+    let document = match built_in {
+        Some(document) if !file.exists() => document
+            .default_version()
+            .document()
+            .map_err(|error| failed(&error))?,
+        Some(_) | None => {
+            let bytes = read::file(file, DOCUMENT_BYTES_MAX).map_err(|error| failed(&error))?;
+            Document::parse(bytes).map_err(|error| failed(&error))?
+        }
+    };
+    let supplied = match parameters {
+        Some(text) => {
+            supplied_from_json(text).map_err(|error| Failure::new(Exit::Usage, &error))?
+        }
+        None => Supplied::default(),
+    };
+    let bound = document
+        .bind(&supplied)
+        .map_err(|error| Failure::new(Exit::Usage, &error))?;
+    document
+        .plan(&bound, Platform::Linux)
+        .map_err(|error| failed(&error))
+}
+
+struct StepReport {
+    name: String,
+    action: &'static str,
+    state: &'static str,
+    exit_code: Option<i32>,
+    detail: String,
+    stdout: Captured,
+    stderr: Captured,
+}
+
+impl StepReport {
+    fn skipped(step: &PlannedStep, detail: String) -> Self {
+        Self {
+            name: step.name.clone(),
+            action: step.action.as_str(),
+            state: "Skipped",
+            exit_code: None,
+            detail,
+            stdout: Captured::default(),
+            stderr: Captured::default(),
+        }
+    }
+
+    fn print(&self) {
+        output::text(&format!("== {} ({})\n", self.name, self.action));
+        output::bytes(&self.stdout.kept);
+        output::error_bytes(&self.stderr.kept);
+        let cut = (self.stdout.total + self.stderr.total)
+            .saturating_sub((self.stdout.kept.len() + self.stderr.kept.len()) as u64);
+        if cut > 0 {
+            output::text(&format!("… and {cut} more bytes, not kept\n"));
+        }
+        let code = self
+            .exit_code
+            .map_or_else(String::new, |code| format!(", exit code {code}"));
+        let detail = if self.detail.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", self.detail)
+        };
+        output::text(&format!("-- {}{code}{detail}\n", self.state));
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "action": self.action,
+            "status": self.state,
+            "exit_code": self.exit_code,
+            "detail": self.detail,
+            "stdout": String::from_utf8_lossy(&self.stdout.kept),
+            "stderr": String::from_utf8_lossy(&self.stderr.kept),
+            "stdout_bytes": self.stdout.total,
+            "stderr_bytes": self.stderr.total,
+        })
+    }
+}
+
+/// Runs the steps in order; returns what each came to, and whether all that had to succeed did.
+async fn run_plan(
+    plan: Plan,
+    scratch: &Path,
+    environment: &Environment,
+    shown: impl Fn(StepReport) -> StepReport,
+) -> (Vec<StepReport>, bool) {
+    let (mut reports, mut good, mut ended) = (Vec::new(), true, false);
+    for (at, step) in plan.steps.into_iter().enumerate() {
+        let report = match &step.disposition {
+            _ if ended && !step.finally => {
+                StepReport::skipped(&step, "an earlier step ended the document".into())
+            }
+            Disposition::Skip(reason) => StepReport::skipped(&step, reason.to_string()),
+            Disposition::Run(_) => run_step(&step, scratch.join(at.to_string()), environment).await,
+        };
+        if report.state != "Success" && report.state != "Skipped" {
+            good &= step.on_failure == OnFailure::SuccessAndExit;
+            ended |= step.on_failure != OnFailure::Continue;
+        } else if report.state == "Success" {
+            ended |= step.on_success == OnSuccess::Exit;
+        }
+        reports.push(shown(report));
+    }
+    (reports, good)
+}
+
+async fn run_step(step: &PlannedStep, directory: PathBuf, environment: &Environment) -> StepReport {
+    let Disposition::Run(inputs) = &step.disposition else {
+        return StepReport::skipped(step, String::new());
+    };
+    let job = Job {
+        inputs: inputs.clone(),
+        limit: Some(Duration::from_secs(step.timeout_seconds.into())),
+        output_bytes_max: (STDOUT_BYTES_MAX, STDERR_BYTES_MAX),
+        directory,
+        environment: environment.clone(),
+    };
+    let (stop, stopped) = oneshot::channel();
+    let interrupted = async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            let _ = stop.send(Stop::Cancelled);
+        }
+        std::future::pending::<()>().await;
+    };
+    let outcome = tokio::select! {
+        outcome = Box::pin(plugin::run(job, stopped)) => outcome,
+        () = interrupted => return StepReport::skipped(step, String::new()),
+    };
+    let (state, exit_code) = match outcome.end {
+        End::Exited(0) => ("Success", Some(0)),
+        End::Exited(code) => ("Failed", Some(code)),
+        End::Signalled(_) | End::NotStarted => ("Failed", None),
+        End::Stopped(Stop::Cancelled) => ("Cancelled", None),
+        End::Stopped(Stop::TimedOut) => ("TimedOut", None),
+    };
+    StepReport {
+        name: step.name.clone(),
+        action: step.action.as_str(),
+        state,
+        exit_code,
+        detail: outcome.detail,
+        stdout: outcome.stdout,
+        stderr: outcome.stderr,
+    }
+}

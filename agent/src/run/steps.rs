@@ -1,0 +1,155 @@
+//! Running steps and gatherers as tasks that feed the core.
+//! Never starts one by itself.
+
+use super::Event;
+use crate::plugin::gather::{self, Gathered, INVENTORY_TYPES};
+use crate::plugin::{self, Captured, End, Environment, Job, StepOutcome, Stop};
+use holdfast_agent_core::{Gathering, Input, KillReason, Run, StepEnd, StepExit};
+use holdfast_protocol::CommandId;
+use holdfast_protocol::limits::OUTPUT_CHUNK_BYTES_MAX;
+use holdfast_protocol::up::OutputStream;
+use std::collections::HashMap;
+use std::path::Path;
+use tokio::sync::{mpsc, oneshot};
+
+/// The running steps, each with the way to stop it. The core bounds how many there are.
+#[derive(Debug, Default)]
+pub(super) struct Steps(HashMap<(CommandId, u8), oneshot::Sender<Stop>>);
+
+impl Steps {
+    pub(super) fn begin(
+        &mut self,
+        run: Run,
+        scripts: &Path,
+        environment: Environment,
+        events: mpsc::Sender<Event>,
+    ) {
+        let Run {
+            command,
+            step,
+            inputs,
+            stdout_bytes_max,
+            stderr_bytes_max,
+            ..
+        } = run;
+        let job = Job {
+            inputs,
+            limit: None,
+            output_bytes_max: (stdout_bytes_max, stderr_bytes_max),
+            directory: scripts.join(format!("{command}-{step}")),
+            environment: Environment {
+                command: command.to_string(),
+                ..environment
+            },
+        };
+        let (stop, stopped) = oneshot::channel();
+        self.0.insert((command, step), stop);
+        tokio::spawn(async move {
+            let outcome = Box::pin(plugin::run(job, stopped)).await;
+            tell(&events, command, step, outcome).await;
+        });
+    }
+
+    pub(super) fn kill(&mut self, command: CommandId, step: u8, why: KillReason) {
+        let stop = match why {
+            KillReason::TimedOut => Stop::TimedOut,
+            KillReason::Cancelled | KillReason::Stopping => Stop::Cancelled,
+        };
+        // A step that has just ended is not there any more, or does not listen.
+        if let Some(stopping) = self.0.remove(&(command, step)) {
+            let _ = stopping.send(stop);
+        }
+    }
+
+    pub(super) fn ended(&mut self, command: CommandId, step: u8) {
+        self.0.remove(&(command, step));
+    }
+}
+
+/// Output, then reports, then the end.
+async fn tell(events: &mpsc::Sender<Event>, command: CommandId, step: u8, outcome: StepOutcome) {
+    let StepOutcome {
+        end,
+        stdout,
+        stderr,
+        detail,
+        tables,
+    } = outcome;
+    let streams = [
+        (OutputStream::Stdout, &stdout),
+        (OutputStream::Stderr, &stderr),
+    ];
+    for (stream, Captured { kept, .. }) in streams {
+        for bytes in kept.chunks(OUTPUT_CHUNK_BYTES_MAX) {
+            let bytes = bytes.to_vec();
+            let input = Input::Output {
+                command,
+                step,
+                stream,
+                bytes,
+            };
+            let _ = events.send(Event::Input(input)).await;
+        }
+    }
+    for (type_name, table) in tables {
+        let input = Input::Reported {
+            origin: Some(command),
+            type_name,
+            table,
+        };
+        let _ = events.send(Event::Input(input)).await;
+    }
+    let exit = match end {
+        End::Exited(code) => StepExit::Code(code),
+        End::Signalled(signal) => StepExit::Signal(signal),
+        End::Stopped(_) => StepExit::Signal(rustix::process::Signal::KILL.as_raw()),
+        End::NotStarted => StepExit::Failed(detail),
+    };
+    let end = StepEnd {
+        exit,
+        stdout_bytes: stdout.total,
+        stderr_bytes: stderr.total,
+    };
+    let input = Input::StepEnded { command, step, end };
+    let _ = events.send(Event::Input(input)).await;
+}
+
+/// Begins what a schedule asks for.
+pub(super) fn gather(what: Gathering, node: String, events: mpsc::Sender<Event>) {
+    tokio::spawn(async move {
+        let Gathered { tables, faults, .. } = gather::blocking(move || match what {
+            Gathering::Inventory => gather::inventory_reports(&node, &INVENTORY_TYPES),
+            Gathering::Patches => gather::patch_reports(None, ""),
+        })
+        .await;
+        for (type_name, table) in tables {
+            let input = Input::Reported {
+                origin: None,
+                type_name,
+                table,
+            };
+            let _ = events.send(Event::Input(input)).await;
+        }
+        let fault = (!faults.is_empty()).then(|| faults.join("; "));
+        let input = Input::Gathered { what, fault };
+        let _ = events.send(Event::Input(input)).await;
+    });
+}
+
+/// Restarts the machine as its init system wants it done.
+pub(super) fn reboot() {
+    tokio::spawn(async {
+        for program in ["/sbin/shutdown", "/usr/sbin/shutdown", "/sbin/reboot"] {
+            let mut command = tokio::process::Command::new(program);
+            if program.ends_with("shutdown") {
+                command.args(["-r", "now"]);
+            }
+            if command.status().await.is_ok_and(|status| status.success()) {
+                return;
+            }
+        }
+        tracing::error!(
+            "a step asked for a reboot, and this machine does not let the agent reboot it"
+        );
+    });
+}

@@ -1,0 +1,404 @@
+//! Performs the core's durable writes and reads on the journal; runs on a blocking thread.
+//! Never answers for a write before it is durable, and never writes a later ticket before an earlier one.
+
+use crate::clock::{self, NoRandomness};
+use crate::error::chain;
+use holdfast_agent_core::{
+    Entry, Input, PersistRefusal, Restored, StreamFigures, Ticket, Write, is_restored,
+};
+use holdfast_journal::{
+    Config, DirStorage, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation,
+    StreamId,
+};
+use holdfast_protocol::CommandId;
+use holdfast_protocol::up::{self, Class};
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+
+/// One piece of work for the journal.
+#[derive(Debug)]
+pub(super) enum Op {
+    Persist {
+        ticket: Ticket,
+        writes: Vec<Write>,
+    },
+    Release {
+        class: Class,
+        up_to: u64,
+    },
+    Read {
+        class: Class,
+        from: u64,
+        up_to: u64,
+        max_records: usize,
+        max_bytes: usize,
+    },
+    Load {
+        key: String,
+    },
+    /// Make acknowledgements durable too: the process ends.
+    Checkpoint,
+}
+
+/// The journal and what is under way in it.
+pub(super) struct Store {
+    journal: Journal<DirStorage>,
+    reservations: HashMap<CommandId, Reservation>,
+    /// Buffered, not yet durable: ticket and the sequences of its appends.
+    open: Vec<(Ticket, Vec<u64>)>,
+    /// Not even buffered, because the device fails.
+    waiting: VecDeque<(Ticket, Vec<Write>)>,
+}
+
+/// Why a ticket was not buffered.
+enum Stop {
+    Refused(PersistRefusal),
+    Device(String),
+}
+
+impl Store {
+    pub(super) fn open(path: &Path) -> Result<(Self, Recovery), OpenError> {
+        let storage = DirStorage::open(path)?;
+        let salts = Box::new(salt);
+        let (journal, recovery) = Journal::open(storage, &Config::default(), salts)?;
+        let store = Self {
+            journal,
+            reservations: HashMap::new(),
+            open: Vec::new(),
+            waiting: VecDeque::new(),
+        };
+        Ok((store, recovery))
+    }
+
+    /// What the core begins with.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the ledger is damaged, or the device fails.
+    pub(super) fn restored(
+        &mut self,
+        boot_id: [u8; 16],
+        random: [u8; 32],
+    ) -> Result<Restored, ReadError> {
+        let mut ledger = Vec::new();
+        let keys: Vec<Vec<u8>> = self
+            .journal
+            .ledger()
+            .keys(b"")
+            .map(<[u8]>::to_vec)
+            .collect();
+        for key in keys {
+            let name = String::from_utf8_lossy(&key).into_owned();
+            if is_restored(&name) {
+                if let Some(value) = self.journal.ledger().get(&key)? {
+                    ledger.push((name, value));
+                }
+            }
+        }
+        Ok(Restored {
+            ledger,
+            streams: self.figures(),
+            boot_id,
+            random,
+            now: clock::now(),
+        })
+    }
+
+    /// Whether writes wait for the device.
+    pub(super) fn is_delayed(&self) -> bool {
+        !self.open.is_empty() || !self.waiting.is_empty()
+    }
+
+    /// Performs the work in order, all writes with one sync; returns what it came to.
+    pub(super) fn perform(&mut self, ops: Vec<Op>) -> Vec<Input> {
+        let mut answers = Vec::new();
+        let mut checkpoint = false;
+        for op in ops {
+            match op {
+                Op::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
+                Op::Release { class, up_to } => self.release(class, up_to),
+                Op::Read {
+                    class,
+                    from,
+                    up_to,
+                    max_records,
+                    max_bytes,
+                } => answers.push(self.read(class, from, up_to, max_records, max_bytes)),
+                Op::Load { key } => answers.push(self.load(key)),
+                Op::Checkpoint => checkpoint = true,
+            }
+        }
+        self.persist(&mut answers);
+        if checkpoint {
+            if let Err(error) = self.journal.checkpoint() {
+                tracing::warn!(error = chain(&error), "acknowledgements are not durable");
+            }
+        }
+        answers
+    }
+
+    fn persist(&mut self, answers: &mut Vec<Input>) {
+        let mut device = None;
+        while let Some((ticket, writes)) = self.waiting.pop_front() {
+            match self.buffer(&writes) {
+                Ok(appended) => self.open.push((ticket, appended)),
+                Err(Stop::Refused(why)) => answers.push(Input::PersistFailed { ticket, why }),
+                Err(Stop::Device(why)) => {
+                    self.waiting.push_front((ticket, writes));
+                    device = Some(why);
+                    break;
+                }
+            }
+        }
+        if !self.open.is_empty() {
+            match self.journal.sync() {
+                Ok(done) => {
+                    if let Some(error) = done.housekeeping {
+                        tracing::debug!(error = chain(&error), "the journal tidies up later");
+                    }
+                    let streams = self.figures();
+                    let durable = self.open.drain(..);
+                    answers.extend(durable.map(|(ticket, appended)| Input::Persisted {
+                        ticket,
+                        appended,
+                        streams,
+                    }));
+                }
+                Err(error) => device = Some(chain(&error)),
+            }
+        }
+        if let Some(why) = device {
+            let open = self.open.iter().map(|(ticket, _)| *ticket);
+            let waiting = self.waiting.iter().map(|(ticket, _)| *ticket);
+            answers.extend(open.chain(waiting).map(|ticket| Input::PersistDelayed {
+                ticket,
+                why: why.clone(),
+            }));
+        }
+    }
+
+    /// Buffers a ticket. Its ledger writes come last, so that a refused append keeps them out.
+    fn buffer(&mut self, writes: &[Write]) -> Result<Vec<u64>, Stop> {
+        let mut appended = Vec::new();
+        for write in writes {
+            match write {
+                Write::Reserve { command, bytes } => self.reserve(*command, *bytes)?,
+                Write::Append {
+                    class,
+                    key,
+                    stored,
+                    reserved,
+                } => appended.push(self.append(*class, *key, stored, *reserved)?),
+                Write::Put { .. } | Write::Remove { .. } | Write::Unreserve { .. } => {}
+            }
+        }
+        let mut undo = Vec::new();
+        for write in writes {
+            let changed = match write {
+                Write::Put { key, value } => self.put(key, Some(value), &mut undo),
+                Write::Remove { key } => self.put(key, None, &mut undo),
+                Write::Unreserve { command } => {
+                    if let Some(reservation) = self.reservations.remove(command) {
+                        self.journal.unreserve(reservation);
+                    }
+                    Ok(())
+                }
+                Write::Reserve { .. } | Write::Append { .. } => Ok(()),
+            };
+            if let Err(stop) = changed {
+                self.undo(undo);
+                return Err(stop);
+            }
+        }
+        Ok(appended)
+    }
+
+    fn reserve(&mut self, command: CommandId, bytes: u64) -> Result<(), Stop> {
+        if let Some(old) = self.reservations.remove(&command) {
+            self.journal.unreserve(old);
+        }
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let reservation = self
+            .journal
+            .reserve(StreamId::RESULT, bytes)
+            .map_err(stop_of)?;
+        self.reservations.insert(command, reservation);
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        class: Class,
+        key: u16,
+        stored: &[u8],
+        reserved: Option<CommandId>,
+    ) -> Result<u64, Stop> {
+        let reservation = reserved.and_then(|command| self.reservations.get_mut(&command));
+        match reservation {
+            Some(reservation) => self.journal.append_reserved(reservation, key, stored),
+            None => self.journal.append_keyed(stream_of(class), key, stored),
+        }
+        .map_err(stop_of)
+    }
+
+    fn put(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        undo: &mut Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<(), Stop> {
+        let mut ledger = self.journal.ledger();
+        // An old value that cannot be read is not one to go back to.
+        let old = ledger.get(key.as_bytes()).unwrap_or_default();
+        match value {
+            Some(value) => ledger.put(key.as_bytes(), value),
+            None => ledger.remove(key.as_bytes()),
+        }
+        .map_err(stop_of)?;
+        undo.push((key.to_owned(), old));
+        Ok(())
+    }
+
+    fn undo(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
+        let mut ledger = self.journal.ledger();
+        for (key, old) in changes.into_iter().rev() {
+            let undone = match old {
+                Some(value) => ledger.put(key.as_bytes(), &value),
+                None => ledger.remove(key.as_bytes()),
+            };
+            if let Err(error) = undone {
+                tracing::warn!(key, error = chain(&error), "a ledger entry is not restored");
+            }
+        }
+    }
+
+    fn release(&mut self, class: Class, up_to: u64) {
+        if let Err(error) = self.journal.release(stream_of(class), up_to) {
+            tracing::debug!(
+                class = class.name(),
+                error = chain(&error),
+                "space comes back later"
+            );
+        }
+    }
+
+    fn read(
+        &self,
+        class: Class,
+        from: u64,
+        up_to: u64,
+        max_records: usize,
+        max_bytes: usize,
+    ) -> Input {
+        match self.journal.read(stream_of(class), from, max_bytes) {
+            Ok(entries) => Input::Records {
+                class,
+                from,
+                entries: entries
+                    .into_iter()
+                    .map(|entry| entry_of(class, entry))
+                    .take_while(|entry| first_of(entry) <= up_to)
+                    .take(max_records)
+                    .collect(),
+            },
+            Err(error) => Input::ReadFailed {
+                class,
+                why: chain(&error),
+            },
+        }
+    }
+
+    fn load(&mut self, key: String) -> Input {
+        let value = self.journal.ledger().get(key.as_bytes());
+        let value = value.unwrap_or_else(|error| {
+            tracing::warn!(key, error = chain(&error), "a ledger entry cannot be read");
+            None
+        });
+        Input::Loaded { key, value }
+    }
+
+    fn figures(&self) -> [StreamFigures; 4] {
+        let status = self.journal.status();
+        Class::ALL.map(|class| {
+            let id = stream_of(class);
+            let found = status.streams.iter().find(|found| found.stream == id);
+            found.map_or_else(StreamFigures::default, |found| StreamFigures {
+                head: found.durable,
+                released: found.released,
+                used_bytes: found.used_bytes,
+                reserved_bytes: found.reserved_bytes,
+                cap_bytes: found.cap_bytes,
+                records: found.records,
+                lost: found.damaged_records + found.evicted.saturating_sub(found.released),
+            })
+        })
+    }
+}
+
+/// Salts tell a segment's records from what an older use of its blocks left there; without
+/// randomness the time since boot still differs.
+fn salt() -> u64 {
+    let random: Result<[u8; 8], NoRandomness> = clock::random();
+    random.map_or_else(|_| clock::now().0, u64::from_le_bytes)
+}
+
+fn stream_of(class: Class) -> StreamId {
+    match class {
+        Class::Result => StreamId::RESULT,
+        Class::Audit => StreamId::AUDIT,
+        Class::State => StreamId::STATE,
+        Class::Log => StreamId::LOG,
+    }
+}
+
+fn class_of(stream: StreamId) -> Option<Class> {
+    Class::ALL
+        .into_iter()
+        .find(|class| stream_of(*class) == stream)
+}
+
+fn stop_of(refusal: Refusal) -> Stop {
+    let why = chain(&refusal);
+    match refusal {
+        Refusal::Full {
+            stream, cap_bytes, ..
+        } => Stop::Refused(match class_of(stream) {
+            Some(class) => PersistRefusal::Stream { class, cap_bytes },
+            None => PersistRefusal::Ledger { cap_bytes },
+        }),
+        Refusal::DeviceFull { .. }
+        | Refusal::TooLarge { .. }
+        | Refusal::BadKey { .. }
+        | Refusal::UnknownStream { .. } => Stop::Refused(PersistRefusal::Disk { why }),
+        Refusal::Unsynced(_) | Refusal::Storage(_) => Stop::Device(why),
+    }
+}
+
+fn entry_of(class: Class, entry: holdfast_journal::Entry) -> Entry {
+    match entry {
+        holdfast_journal::Entry::Record { seq, payload, .. } => Entry::Record {
+            sequence: seq,
+            stored: payload,
+        },
+        holdfast_journal::Entry::Gap {
+            first,
+            last,
+            reason,
+        } => Entry::Gap {
+            first,
+            last,
+            reason: match (reason, class) {
+                (GapReason::Damaged, _) => up::GapReason::Damaged,
+                // Of this stream only what a newer report replaced is given up.
+                (GapReason::Evicted, Class::State) => up::GapReason::Superseded,
+                (GapReason::Evicted, _) => up::GapReason::Evicted,
+            },
+        },
+    }
+}
+
+fn first_of(entry: &Entry) -> u64 {
+    match *entry {
+        Entry::Record { sequence, .. } => sequence,
+        Entry::Gap { first, .. } => first,
+    }
+}
