@@ -2,6 +2,9 @@
 
 #![allow(
     clippy::wildcard_enum_match_arm,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
     reason = "a test looks at the one variant that it expects"
 )]
 
