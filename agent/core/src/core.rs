@@ -94,6 +94,7 @@ impl Core {
             streams,
             boot_id,
             random,
+            sequences_lost,
             now,
         } = restored;
         let mut random = Random::new(random);
@@ -109,6 +110,9 @@ impl Core {
                 clock: Clock::new(boot_id, config.built_unix_ms),
             },
         };
+        if sequences_lost {
+            record.outbox = OutboxId(random.next());
+        }
         record.starts = record.starts.saturating_add(1);
         record.clock.restart(boot_id, config.built_unix_ms);
         let [results, _, state, _] = streams;
@@ -121,6 +125,9 @@ impl Core {
         let schedule = Schedule::new(&mut ctx, now);
         let write = ctx.node_write();
         ctx.persist(Purpose::Start, vec![write]);
+        if sequences_lost {
+            ctx.audit(now, "outbox-renewed", "the journal lost its cursor");
+        }
         Ok(Self {
             ctx,
             opener,

@@ -197,6 +197,9 @@ pub struct Restored {
     pub boot_id: [u8; 16],
     /// Fresh randomness: the first outbox id, jitter.
     pub random: [u8; 32],
+    /// The journal cannot say which sequences it has given out (its cursor was lost): a new life of
+    /// the outbox begins.
+    pub sequences_lost: bool,
     /// Now.
     pub now: Monotonic,
 }

@@ -171,6 +171,7 @@ pub fn restore(disk: &Disk, boot: u8, now: Monotonic, limits: Limits) -> Core {
         streams: disk.figures(),
         boot_id: [boot; 16],
         random: [boot; 32],
+        sequences_lost: false,
         now,
     };
     Core::restore(config(limits), restored).unwrap()
