@@ -102,10 +102,11 @@ CREATE TABLE commands (
     completed_count  INTEGER NOT NULL DEFAULT 0,
     error_count      INTEGER NOT NULL DEFAULT 0,
     delivery_timed_out_count INTEGER NOT NULL DEFAULT 0,
-    finished         INTEGER NOT NULL DEFAULT 0
+    finished         INTEGER NOT NULL DEFAULT 0,
+    check_ms         INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX commands_by_request ON commands (requested_ms DESC, command_id DESC);
-CREATE INDEX commands_unfinished ON commands (expires_ms) WHERE finished = 0;
+CREATE INDEX commands_unfinished ON commands (check_ms) WHERE finished = 0;
 
 -- stage: 0 waits to be sent, 1 sent, 2 closed. slot: holds one of the command's slots.
 CREATE TABLE invocations (

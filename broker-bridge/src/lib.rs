@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod enrol;
+pub mod hub;
 pub mod mqtt;
 pub mod pki;
 pub mod store;

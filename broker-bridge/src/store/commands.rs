@@ -165,8 +165,8 @@ pub(crate) async fn insert(
         "INSERT INTO commands (command_id, document_name, document_version, content, parameters, \
          comment, instance_ids, targets, max_concurrency, max_errors, slots, errors_allowed, \
          timeout_s, requested_ms, expires_ms, run_bound_ms, requested_by, extras, status, \
-         status_details, target_count) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-         $13, $14, $15, $16, $17, $18, $19, $20, $21)",
+         status_details, target_count, check_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+         $13, $14, $15, $16, $17, $18, $19, $20, $21, $15)",
     )
     .bind(&id)
     .bind(&new.document_name)
@@ -281,14 +281,55 @@ pub(crate) async fn expired(
     limit: i64,
 ) -> Result<Vec<Command>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM commands WHERE finished = 0 AND expires_ms <= $1 \
-         ORDER BY expires_ms LIMIT $2",
+        "SELECT * FROM commands WHERE finished = 0 AND check_ms <= $1 \
+         ORDER BY check_ms LIMIT $2",
     )
     .bind(now)
     .bind(limit)
     .fetch_all(connection)
     .await?;
     rows.iter().map(command).collect()
+}
+
+/// Sets when a command's invocations are to be looked at again.
+pub(crate) async fn check_at(
+    connection: &mut SqliteConnection,
+    id: CommandId,
+    at: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE commands SET check_ms = $1 WHERE command_id = $2")
+        .bind(at)
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Notes that somebody asked to cancel all of a command.
+pub(crate) async fn request_cancel(
+    connection: &mut SqliteConnection,
+    id: CommandId,
+) -> Result<(), StoreError> {
+    sqlx::query("UPDATE commands SET cancel_requested = 1 WHERE command_id = $1")
+        .bind(id.to_string())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// The commands that have not ended.
+pub(crate) async fn unfinished(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<CommandId>, StoreError> {
+    let rows = sqlx::query("SELECT command_id FROM commands WHERE finished = 0")
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.try_get("command_id")?;
+            id.parse().map_err(|_| corrupt("command id"))
+        })
+        .collect()
 }
 
 /// The key of a list ordered by request, newest first: `requested:rest`.

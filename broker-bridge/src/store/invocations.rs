@@ -376,6 +376,20 @@ pub(crate) async fn to_retry(
     rows.iter().map(|row| Ok(ids(row)?.0)).collect()
 }
 
+/// Makes what a node was too busy for due at the next tick.
+pub(crate) async fn retry_now(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE invocations SET retry_ms = 1 WHERE node_id = $1 AND stage = 0 AND retry_ms > 1",
+    )
+    .bind(node.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Ends everything of a command that waits, for its errors are over their bound.
 pub(crate) async fn terminate(
     connection: &mut SqliteConnection,

@@ -22,6 +22,7 @@ mod tags;
 mod writer;
 
 pub use access_keys::AccessKey;
+pub(crate) use activations::push_in;
 pub use activations::{Activation, ActivationFilter, NewActivation};
 pub use audit::{AuditEntry, Caller};
 pub use backup::{BackupError, RESTORED_AT, RestoreError, restore};
@@ -37,6 +38,7 @@ pub use reports::{InventoryFilter, NodeCompliance, PatchState, StoredReport};
 pub use schema::SCHEMA_VERSION;
 pub use streams::{GapCount, NodeEvent};
 pub use tags::{ResourceType, Tag, TagError};
+pub(crate) use writer::writing;
 pub use writer::{WRITES_MAX, Writer};
 
 use sqlx::SqlitePool;

@@ -110,6 +110,14 @@ impl Writer {
     }
 }
 
+/// Names a closure as work for [`Writer::write`], for one that is made before it is handed over.
+pub(crate) fn writing<F, T, E>(work: F) -> F
+where
+    F: for<'c> FnOnce(&'c mut SqliteConnection) -> BoxFuture<'c, Result<T, E>>,
+{
+    work
+}
+
 async fn run(mut connection: SqliteConnection, mut queue: mpsc::Receiver<Request>) {
     let mut waiting = Vec::with_capacity(GROUP_MAX);
     while queue.recv_many(&mut waiting, GROUP_MAX).await > 0 {

@@ -1,0 +1,256 @@
+//! Sends what waits: asks the core for rate control, records each send, then sends.
+//! Never sends what is not recorded, so a crash between the two ends in a second send of the same
+//! id, not in a command that nobody knows of.
+
+use super::Hub;
+use super::session::{Delivered, Session, lock};
+use crate::mqtt::DeliveryId;
+use crate::store::writing;
+use crate::store::{Command, StoreError, UnixMs, commands, invocations};
+use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::rate::{Admission, admit};
+use holdfast_protocol::CommandId;
+use holdfast_protocol::bounded::{List, Text, TooLong};
+use holdfast_protocol::down::{self, Cancel, Down};
+use ring::digest;
+use sqlx::SqliteConnection;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use tokio::sync::Notify;
+
+/// Commands whose admission shares a write.
+const GROUP: usize = 16;
+/// Nodes looked at beyond the free slots, for some have no room on their link.
+const SPARE: i64 = 64;
+
+/// Commands to be looked at; a set, so it is bounded by the commands that are open.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    commands: Mutex<BTreeSet<CommandId>>,
+    woken: Notify,
+}
+
+impl Queue {
+    /// Has commands looked at soon.
+    pub(super) fn mark(&self, commands: impl IntoIterator<Item = CommandId>) {
+        lock(&self.commands).extend(commands);
+        self.woken.notify_one();
+    }
+
+    /// Has what was put back looked at again.
+    pub(super) fn wake(&self) {
+        self.woken.notify_one();
+    }
+
+    fn take(&self) -> Vec<CommandId> {
+        let mut commands = lock(&self.commands);
+        let taken: Vec<_> = commands.iter().take(GROUP).copied().collect();
+        for command in &taken {
+            commands.remove(command);
+        }
+        taken
+    }
+}
+
+/// A command's sends, recorded.
+struct Sends {
+    command: Command,
+    nodes: Vec<(Arc<Session>, DeliveryId)>,
+}
+
+async fn admit_command(
+    connection: &mut SqliteConnection,
+    hub: &Hub,
+    id: CommandId,
+    now: UnixMs,
+) -> Result<Option<Sends>, StoreError> {
+    let Some(command) = commands::load(connection, id).await? else {
+        return Ok(None);
+    };
+    if now >= command.expires {
+        return Ok(None);
+    }
+    let (_, tally) = commands::census(connection, id).await?;
+    let free = match admit(command.limits, tally) {
+        Admission::Hold => return Ok(None),
+        Admission::Terminate => {
+            invocations::terminate(connection, id, now).await?;
+            commands::refresh(connection, id).await?;
+            return Ok(None);
+        }
+        Admission::Send(free) => free,
+    };
+    let candidates = invocations::sendable(connection, id, now, i64::from(free) + SPARE).await?;
+    let mut nodes = Vec::new();
+    for node in candidates {
+        if nodes.len() >= free as usize {
+            break;
+        }
+        let Some(session) = hub.shared.sessions.of_node(node) else {
+            continue;
+        };
+        let Some((epoch, delivery)) = session.reserve(id) else {
+            continue;
+        };
+        let key = (id, node);
+        invocations::advance(connection, key, Event::Sent, now).await?;
+        invocations::save_sent(connection, key, epoch, now).await?;
+        nodes.push((session, delivery));
+    }
+    if nodes.is_empty() {
+        return Ok(None);
+    }
+    commands::refresh(connection, id).await?;
+    Ok(Some(Sends { command, nodes }))
+}
+
+/// The command as it travels.
+fn wire(command: &Command) -> Result<down::Command, TooLong> {
+    let mut sha256 = [0; 32];
+    let digest = digest::digest(&digest::SHA256, command.content.as_bytes());
+    for (to, from) in sha256.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    let parameters = command.parameters.iter().map(|(name, values)| {
+        let values = values.iter().map(|value| Text::new(value.as_str()));
+        Ok((
+            Text::new(name.as_str())?,
+            List::new(values.collect::<Result<_, _>>()?)?,
+        ))
+    });
+    Ok(down::Command {
+        id: command.id,
+        document_name: Text::new(command.document_name.as_str())?,
+        document_version: Text::new(command.document_version.as_str())?,
+        content: Text::new(command.content.as_str())?,
+        content_sha256: sha256,
+        parameters: List::new(parameters.collect::<Result<_, TooLong>>()?)?,
+        expires_unix_ms: u64::try_from(command.expires).unwrap_or_default(),
+        operator: None,
+    })
+}
+
+/// Whether a command fits the wire, asked before it is stored.
+pub(super) fn fits(command: &Command) -> Result<(), TooLong> {
+    wire(command).map(|_: down::Command| ())
+}
+
+impl Hub {
+    pub(super) async fn dispatch_commands(self) {
+        loop {
+            self.shared.dispatch.woken.notified().await;
+            loop {
+                let commands = self.shared.dispatch.take();
+                if commands.is_empty() {
+                    break;
+                }
+                self.dispatch(commands).await;
+            }
+        }
+    }
+
+    /// Admits and sends what may be sent of these commands.
+    async fn dispatch(&self, ids: Vec<CommandId>) {
+        let (hub, now, group) = (self.clone(), self.shared.clock.now(), ids.clone());
+        let work = writing::<_, Vec<Sends>, StoreError>(move |connection| {
+            Box::pin(async move {
+                let mut sends = Vec::new();
+                for id in group {
+                    sends.extend(admit_command(connection, &hub, id, now).await?);
+                }
+                Ok(sends)
+            })
+        });
+        match self.shared.store.writer.write(work).await {
+            Ok(sends) => sends.iter().for_each(|sends| self.transmit(sends)),
+            Err(error) => {
+                tracing::error!(%error, "commands were not dispatched; tried again with the next tick");
+                self.shared.sessions.unreserve(&ids);
+                // Not woken: the tick looks again, so a failing disk is not hammered.
+                lock(&self.shared.dispatch.commands).extend(ids);
+            }
+        }
+    }
+
+    fn transmit(&self, sends: &Sends) {
+        match wire(&sends.command) {
+            Ok(command) => {
+                let command = Down::Command(Box::new(command));
+                for (session, delivery) in &sends.nodes {
+                    session.send(&command, Some(*delivery), &self.shared.sealers);
+                }
+            }
+            Err(error) => {
+                tracing::error!(command_id = %sends.command.id, %error, "a stored command does not fit the wire");
+            }
+        }
+    }
+
+    /// Sends commands again whose sends on this session are recorded.
+    pub(super) async fn send_recorded(&self, session: &Arc<Session>, ids: &[CommandId]) {
+        for id in ids {
+            match self.shared.store.command(*id).await {
+                Ok(Some(command)) => {
+                    if let Some((_, delivery)) = session.reserve(*id) {
+                        let nodes = vec![(Arc::clone(session), delivery)];
+                        self.transmit(&Sends { command, nodes });
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(command_id = %id, %error, "a command cannot be read");
+                }
+            }
+        }
+    }
+
+    pub(super) fn send_cancel(&self, session: &Session, command: CommandId) {
+        session.send(
+            &Down::Cancel(Cancel { command }),
+            None,
+            &self.shared.sealers,
+        );
+    }
+
+    /// A node acknowledged the transport of a command: there is room for the next.
+    pub(super) async fn command_delivered(&self, session: Arc<Session>, delivered: Delivered) {
+        let (now, node) = (self.shared.clock.now(), session.node);
+        let epoch = session.greeted().map(|greeted| greeted.epoch);
+        type Room = (Vec<CommandId>, bool, Vec<CommandId>);
+        let work = writing::<_, Room, StoreError>(move |connection| {
+            Box::pin(async move {
+                let key = (delivered.command, node);
+                if invocations::advance(connection, key, Event::Delivered, now).await? == Some(true)
+                {
+                    commands::refresh(connection, delivered.command).await?;
+                }
+                let (mut again, mut more) = (Vec::new(), false);
+                if let Some(epoch) = epoch.filter(|_| delivered.resend) {
+                    let epoch = u64::try_from(epoch).unwrap_or_default();
+                    (again, more) =
+                        super::hello::resend(connection, node, epoch, false, 1, now).await?;
+                }
+                let mut waiting = Vec::new();
+                if delivered.starved {
+                    let open = invocations::open_of_node(connection, node).await?;
+                    waiting.extend(
+                        open.iter()
+                            .filter(|(_, state)| state.is_waiting())
+                            .map(|(id, _)| *id),
+                    );
+                }
+                Ok((again, more, waiting))
+            })
+        });
+        match self.shared.store.writer.write(work).await {
+            Ok((again, more, waiting)) => {
+                if more {
+                    session.set_resend();
+                }
+                self.send_recorded(&session, &again).await;
+                self.shared.dispatch.mark(waiting);
+            }
+            Err(error) => tracing::error!(node_id = %node, %error, "a delivery was not recorded"),
+        }
+    }
+}

@@ -1,0 +1,415 @@
+//! The first words of a node: its token chain, its streams, and what it is to be sent again.
+//! Never replies before the chain and the new counters are committed.
+
+use super::Hub;
+use super::node::{advance_open, quarantine};
+use super::session::{Dating, Greeted, Session};
+use crate::mqtt::{CloseReason, Verdict};
+use crate::store::error::{signed, unsigned};
+use crate::store::streams::{NewEvent, add_gap, heads, insert_events, outbox_number, save_head};
+use crate::store::{Caller, StoreError, UnixMs, commands, invocations, reports};
+use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::report::wanted;
+use holdfast_bridge_core::stream::open;
+use holdfast_bridge_core::token::{Chain, TokenKey, Verdict as Judged};
+use holdfast_protocol::bounded::{List, Text};
+use holdfast_protocol::down::{Down, HelloRefusal, HelloRefusalReason, HelloReply};
+use holdfast_protocol::limits::{REVISION, REVISION_OLDEST};
+use holdfast_protocol::report::TypeName;
+use holdfast_protocol::up::{Hello, Token};
+use holdfast_protocol::{Class, CommandId, NodeId};
+use sqlx::{Row, SqliteConnection};
+use std::sync::Arc;
+
+/// Counters reserved at each hello; a session that uses them up is closed and says hello again.
+const COUNTERS: u64 = 1 << 24;
+/// Highest counter a node may claim to have seen: far above any real one, far below the end.
+const COUNTER_MAX: u64 = 1 << 62;
+/// Commands sent again with the reply; the rest follow as these are acknowledged.
+const RESEND_FIRST: usize = 4;
+/// When a node may try again that could not be served, in milliseconds, and the jitter on top.
+const LATER_MS: u32 = 2_000;
+
+/// What a hello is judged with.
+struct Context {
+    node: NodeId,
+    number: i64,
+    now: UnixMs,
+    token: Arc<TokenKey>,
+    random: [u8; 16],
+}
+
+/// An accepted hello, committed.
+struct Accepted {
+    token: Token,
+    acks: [u64; 4],
+    resync: Vec<TypeName>,
+    epoch: u64,
+    resend: Vec<CommandId>,
+    more: bool,
+    cancels: Vec<CommandId>,
+    waiting: Vec<CommandId>,
+}
+
+enum Outcome {
+    Accepted(Box<Accepted>),
+    Refused(HelloRefusalReason, String),
+}
+
+/// A node's row, as far as a hello needs it.
+struct Known {
+    quarantine: Option<String>,
+    outbox: Option<i64>,
+    counter: u64,
+    chain: Option<Chain>,
+}
+
+async fn known(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<Option<Known>, StoreError> {
+    let row = sqlx::query(
+        "SELECT quarantined_ms, quarantine_reason, outbox, counter, token_issued, token_shown \
+         FROM nodes WHERE node_id = $1 AND deregistered_ms IS NULL",
+    )
+    .bind(node.as_str())
+    .fetch_optional(connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let token = |bytes: Option<Vec<u8>>| {
+        let token = bytes.map(Token::new).transpose();
+        token.map_err(|_| StoreError::Corrupt {
+            what: "token of a node",
+        })
+    };
+    let shown = token(row.try_get("token_shown")?)?;
+    let issued = token(row.try_get("token_issued")?)?;
+    let since: Option<UnixMs> = row.try_get("quarantined_ms")?;
+    let reason: String = row.try_get("quarantine_reason")?;
+    Ok(Some(Known {
+        quarantine: since.map(|_| reason),
+        outbox: row.try_get("outbox")?,
+        counter: unsigned(row.try_get("counter")?),
+        chain: issued.map(|issued| Chain { issued, shown }),
+    }))
+}
+
+async fn greet(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    hello: &Hello,
+) -> Result<Outcome, StoreError> {
+    let node = context.node;
+    let Some(known) = known(connection, node).await? else {
+        let detail = "this node was deregistered: register it again".to_owned();
+        return Ok(Outcome::Refused(HelloRefusalReason::Deregistered, detail));
+    };
+    if let Some(reason) = known.quarantine {
+        return Ok(Outcome::Refused(HelloRefusalReason::Quarantined, reason));
+    }
+    let judged = context
+        .token
+        .judge(node, known.chain.as_ref(), hello.token.as_ref());
+    if let Judged::Quarantine(reason) = judged {
+        let detail = format!("{reason}; see `holdfast-bridge node release`");
+        quarantine(connection, &Caller::local(context.now), node, &detail).await?;
+        return Ok(Outcome::Refused(HelloRefusalReason::Quarantined, detail));
+    }
+    if judged == Judged::RestoredBridge {
+        note_restored(connection, context).await?;
+    }
+    let chain = context.token.extend(
+        node,
+        known.chain.as_ref(),
+        hello.token.as_ref(),
+        context.random,
+    );
+    let Some(acks) = open_streams(connection, context, hello).await? else {
+        let detail = "the hello's stream heads are impossible".to_owned();
+        return Ok(Outcome::Refused(
+            HelloRefusalReason::Later(u32::MAX),
+            detail,
+        ));
+    };
+    let epoch = known.counter.max(hello.counter);
+    save(connection, context, hello, &chain, epoch + COUNTERS).await?;
+    advance_open(connection, node, Event::LinkUp, context.now).await?;
+    // A new life of the outbox has lost what it held: sent once more, a command could run twice.
+    let same_life = known.outbox == Some(outbox_number(hello.outbox));
+    let (resend, more) = resend(
+        connection,
+        node,
+        epoch,
+        same_life,
+        RESEND_FIRST,
+        context.now,
+    )
+    .await?;
+    let open = invocations::open_of_node(connection, node).await?;
+    let of = |which: fn(&holdfast_bridge_core::invocation::Invocation) -> bool| {
+        open.iter()
+            .filter(|(_, state)| which(state))
+            .map(|(id, _)| *id)
+            .collect::<Vec<_>>()
+    };
+    Ok(Outcome::Accepted(Box::new(Accepted {
+        token: chain.issued,
+        acks,
+        resync: resync(connection, node, hello).await?,
+        epoch,
+        resend,
+        more,
+        cancels: of(|state| state.cancelling),
+        waiting: of(|state| state.is_waiting()),
+    })))
+}
+
+async fn note_restored(
+    connection: &mut SqliteConnection,
+    context: &Context,
+) -> Result<(), StoreError> {
+    let event = NewEvent {
+        node: context.node,
+        class: Class::Audit,
+        name: "bridge-restored".into(),
+        detail: "the node's token is newer than this bridge's memory of it; the chain goes on"
+            .into(),
+        occurred: Some(context.now),
+    };
+    insert_events(connection, &[event], context.now).await
+}
+
+/// Joins the streams of both sides; what a restored bridge can never get is counted.
+async fn open_streams(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    hello: &Hello,
+) -> Result<Option<[u64; 4]>, StoreError> {
+    let node = context.node;
+    let applied = heads(connection, node, hello.outbox).await?;
+    let mut acks = [0; 4];
+    for (((class, applied), head), ack) in Class::ALL
+        .into_iter()
+        .zip(applied)
+        .zip(hello.streams)
+        .zip(&mut acks)
+    {
+        let Some(opened) = open(applied, head) else {
+            return Ok(None);
+        };
+        *ack = opened.last;
+        if opened.lost > 0 {
+            add_gap(
+                connection,
+                node,
+                class,
+                "bridge-restored",
+                opened.lost,
+                context.now,
+            )
+            .await?;
+        }
+        if opened.regressed {
+            tracing::warn!(node_id = %node, class = class.name(), "the node's disk was rolled back");
+        }
+        if applied != Some(opened.last) {
+            save_head(connection, node, hello.outbox, class, opened.last).await?;
+        }
+    }
+    Ok(Some(acks))
+}
+
+async fn save(
+    connection: &mut SqliteConnection,
+    context: &Context,
+    hello: &Hello,
+    chain: &Chain,
+    counter: u64,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE nodes SET connection = $1, last_ping_ms = $2, outbox = $3, counter = $4, \
+         token_issued = $5, token_shown = $6, agent_version = $7, platform_name = $8, \
+         platform_version = $9, computer_name = $10, ip_address = $11, architecture = $12, \
+         boot = $13 WHERE node_id = $14",
+    )
+    .bind(context.number)
+    .bind(context.now)
+    .bind(outbox_number(hello.outbox))
+    .bind(signed(counter))
+    .bind(&*chain.issued)
+    .bind(chain.shown.as_deref())
+    .bind(hello.agent_version.as_str())
+    .bind(&*hello.platform.name)
+    .bind(&*hello.platform.version)
+    .bind(&*hello.platform.computer_name)
+    .bind(&*hello.platform.ip_address)
+    .bind(&*hello.platform.architecture)
+    .bind(i64::from(hello.stamp.boot))
+    .bind(context.node.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn resync(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    hello: &Hello,
+) -> Result<Vec<TypeName>, StoreError> {
+    let held = reports::base_hashes(connection, node).await?;
+    let mut types = wanted(&held, &hello.bases);
+    for name in reports::wanted(connection, node).await? {
+        if !types.contains(&name) {
+            types.push(name);
+        }
+    }
+    Ok(types)
+}
+
+/// Records up to `limit` commands of earlier connections as sent on this one; whether more wait.
+pub(super) async fn resend(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    epoch: u64,
+    known: bool,
+    limit: usize,
+    now: UnixMs,
+) -> Result<(Vec<CommandId>, bool), StoreError> {
+    let epoch = signed(epoch);
+    let mut sent = invocations::to_resend(connection, node, epoch, known).await?;
+    let more = sent.len() > limit;
+    sent.truncate(limit);
+    for command in &sent {
+        let key = (*command, node);
+        if invocations::advance(connection, key, Event::Resent, now).await? == Some(true) {
+            commands::refresh(connection, *command).await?;
+        }
+        invocations::save_sent(connection, key, epoch, now).await?;
+    }
+    Ok((sent, more))
+}
+
+impl Hub {
+    pub(super) async fn hello(&self, session: Arc<Session>, hello: Box<Hello>) -> Verdict {
+        let (oldest, newest) = hello.revisions;
+        let revision = newest.min(REVISION);
+        if revision < oldest.max(REVISION_OLDEST) {
+            let reason = HelloRefusalReason::Revision(REVISION_OLDEST, REVISION);
+            let detail = format!("the bridge writes revisions {REVISION_OLDEST} to {REVISION}");
+            return self.refuse(&session, &hello, reason, &detail);
+        }
+        if hello.counter > COUNTER_MAX {
+            tracing::warn!(node_id = %session.node, counter = hello.counter, "an impossible counter");
+            return Verdict::Discarded;
+        }
+        let now = self.shared.clock.now();
+        let Ok(random) = self.random() else {
+            return Verdict::Close(CloseReason::Store);
+        };
+        let context = Context {
+            node: session.node,
+            number: session.number(),
+            now,
+            token: Arc::clone(&self.shared.token),
+            random,
+        };
+        let asked = hello.clone();
+        let outcome: Result<Outcome, StoreError> = self
+            .shared
+            .store
+            .writer
+            .write(move |connection| {
+                Box::pin(async move { greet(connection, &context, &asked).await })
+            })
+            .await;
+        match outcome {
+            Ok(Outcome::Accepted(accepted)) => {
+                self.welcome(&session, &hello, revision, now, *accepted)
+                    .await;
+                Verdict::Accepted
+            }
+            Ok(Outcome::Refused(reason, detail)) => self.refuse(&session, &hello, reason, &detail),
+            Err(StoreError::Busy { limit }) => {
+                let jitter = u32::from_le_bytes([random[0], random[1], 0, 0]) % LATER_MS;
+                let detail = format!("{limit} writes are waiting, which is the bound");
+                let reason = HelloRefusalReason::Later(LATER_MS + jitter);
+                self.refuse(&session, &hello, reason, &detail)
+            }
+            Err(error) => {
+                tracing::error!(node_id = %session.node, %error, "a hello was not stored");
+                Verdict::Close(CloseReason::Store)
+            }
+        }
+    }
+
+    fn refuse(
+        &self,
+        session: &Session,
+        hello: &Hello,
+        reason: HelloRefusalReason,
+        detail: &str,
+    ) -> Verdict {
+        tracing::warn!(node_id = %session.node, ?reason, detail, "a hello is refused");
+        let refusal = HelloRefusal {
+            nonce: hello.nonce,
+            reason,
+            detail: Text::cut(detail),
+        };
+        let refusal = Down::HelloRefusal(refusal);
+        session.refuse(
+            hello.outbox,
+            hello.counter + 1,
+            &refusal,
+            &self.shared.sealers,
+        );
+        // What is queued, the refusal among it, is written before the connection closes.
+        session.close(match reason {
+            HelloRefusalReason::Quarantined => CloseReason::Quarantined,
+            HelloRefusalReason::Deregistered => CloseReason::Deregistered,
+            HelloRefusalReason::Revision(..) | HelloRefusalReason::Later(_) => CloseReason::Store,
+        });
+        Verdict::Accepted
+    }
+
+    async fn welcome(
+        &self,
+        session: &Arc<Session>,
+        hello: &Hello,
+        revision: u16,
+        now: UnixMs,
+        accepted: Accepted,
+    ) {
+        let reply = Down::HelloReply(HelloReply {
+            nonce: hello.nonce,
+            unix_ms: unsigned(now),
+            revision,
+            token: accepted.token,
+            acks: accepted.acks,
+            resync: List::new(accepted.resync).unwrap_or_default(),
+        });
+        let greeted = Greeted {
+            outbox: hello.outbox,
+            epoch: signed(accepted.epoch),
+            counter: accepted.epoch,
+            counter_end: accepted.epoch + COUNTERS,
+            dating: Dating::new(&hello.stamp, now),
+        };
+        session.greet(greeted, accepted.more, &reply, &self.shared.sealers);
+        for command in accepted.cancels {
+            self.send_cancel(session, command);
+        }
+        self.send_recorded(session, &accepted.resend).await;
+        self.shared.dispatch.mark(accepted.waiting);
+        if self.shared.sessions.of(session.connection).is_none() {
+            // Its end was told before its hello was stored: tell the store again.
+            let number = session.number();
+            let node = session.node;
+            let work = self.shared.store.writer.write(move |connection| {
+                Box::pin(super::node::leave(connection, node, number, now))
+            });
+            if let Err(error) = work.await {
+                tracing::error!(node_id = %node, %error, "a lost connection was not recorded");
+            }
+        }
+    }
+}

@@ -1,0 +1,436 @@
+//! Records of the four streams: applied in groups, once each, then acknowledged cumulatively.
+//! Never acknowledges what is not committed, never lets one node's record hold up another's.
+
+use super::Hub;
+use super::session::{Dating, Session};
+use crate::mqtt::sessions::ready;
+use crate::mqtt::{CloseReason, Verdict};
+use crate::store::invocations::{self, Outcome};
+use crate::store::streams::{self, Heads, NewEvent};
+use crate::store::writing;
+use crate::store::{Step, StoreError, UnixMs, commands, outputs, reports};
+use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::patch;
+use holdfast_bridge_core::report::{Applied, apply};
+use holdfast_bridge_core::stream::{Acceptance, accept};
+use holdfast_protocol::bounded::List;
+use holdfast_protocol::down::{Ack, Down, Resync};
+use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+use holdfast_protocol::report::{Report, TypeName};
+use holdfast_protocol::up::{
+    GapReason, InvocationUpdate, OutputChunk, OutputStream, Record, StepResult, StepState,
+};
+use holdfast_protocol::{Class, CommandId, NodeId, OutboxId};
+use sqlx::SqliteConnection;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{mpsc, oneshot};
+
+/// Records that share a write at most.
+const GROUP: usize = 256;
+/// Bytes of frames that wait to be applied at most; above, the connection is closed.
+const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A record as it came.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) session: Arc<Session>,
+    pub(super) outbox: OutboxId,
+    pub(super) class: Class,
+    pub(super) sequence: u64,
+    pub(super) record: Record,
+    pub(super) dating: Dating,
+    pub(super) bytes: usize,
+    pub(super) reply: oneshot::Sender<Verdict>,
+}
+
+/// Records that wait, bounded in bytes.
+#[derive(Debug)]
+pub(super) struct Queue {
+    records: mpsc::UnboundedSender<Incoming>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Queue {
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Incoming>) {
+        let (records, waiting) = mpsc::unbounded_channel();
+        (
+            Self {
+                records,
+                bytes: Arc::default(),
+            },
+            waiting,
+        )
+    }
+
+    /// Adds a record; `answer` is where its verdict comes out.
+    pub(super) fn push(
+        &self,
+        incoming: Incoming,
+        answer: oneshot::Receiver<Verdict>,
+    ) -> oneshot::Receiver<Verdict> {
+        let bytes = incoming.bytes;
+        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES_MAX {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            tracing::warn!(max = WAITING_BYTES_MAX, "records wait up to their bound");
+            return ready(Verdict::Close(CloseReason::Store));
+        }
+        // A closed queue drops the record and with it the reply: the connection closes.
+        let _ = self.records.send(incoming);
+        answer
+    }
+}
+
+/// A record to be applied.
+struct Item {
+    node: NodeId,
+    outbox: OutboxId,
+    class: Class,
+    sequence: u64,
+    record: Record,
+    dating: Dating,
+}
+
+/// What a group came to, committed.
+#[derive(Default)]
+struct Group {
+    heads: BTreeMap<(NodeId, OutboxId), Heads>,
+    moved: BTreeSet<(NodeId, OutboxId, Class)>,
+    events: Vec<NewEvent>,
+    commands: BTreeSet<CommandId>,
+    finished: BTreeSet<NodeId>,
+    resync: Vec<(NodeId, TypeName)>,
+    scanned: BTreeMap<NodeId, UnixMs>,
+}
+
+fn reason(reason: GapReason) -> &'static str {
+    match reason {
+        GapReason::Evicted => "evicted",
+        GapReason::Superseded => "superseded",
+        GapReason::Damaged => "damaged",
+    }
+}
+
+fn step(result: &StepResult, dating: Dating) -> Step {
+    let state = match result.state {
+        StepState::Success => "Success",
+        StepState::Failed => "Failed",
+        StepState::TimedOut => "TimedOut",
+        StepState::Cancelled => "Cancelled",
+        StepState::Skipped => "Skipped",
+        StepState::Interrupted => "Interrupted",
+    };
+    Step {
+        name: result.name.to_string(),
+        action: result.action.to_string(),
+        state: state.to_owned(),
+        exit_code: result.exit_code,
+        started: result.started.and_then(|stamp| dating.date(&stamp)),
+        ended: result.ended.and_then(|stamp| dating.date(&stamp)),
+        stdout_bytes: result.stdout_bytes,
+        stderr_bytes: result.stderr_bytes,
+        detail: result.detail.to_string(),
+    }
+}
+
+impl Group {
+    async fn apply(
+        &mut self,
+        connection: &mut SqliteConnection,
+        item: Item,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let (node, key) = (item.node, (item.node, item.outbox));
+        if !self.heads.contains_key(&key) {
+            let heads = streams::heads(connection, node, item.outbox).await?;
+            self.heads.insert(key, heads.map(Option::unwrap_or_default));
+        }
+        let heads = self.heads.get_mut(&key).into_iter().flatten();
+        let Some(last) = heads
+            .zip(Class::ALL)
+            .find_map(|(head, class)| (class == item.class).then_some(head))
+        else {
+            return Ok(());
+        };
+        let gap = match &item.record {
+            Record::Gap(gap) => Some(gap.first),
+            Record::Invocation(_)
+            | Record::Output(_)
+            | Record::Audit(_)
+            | Record::Report(_)
+            | Record::Log(_) => None,
+        };
+        match accept(*last, item.sequence, gap) {
+            Acceptance::Duplicate | Acceptance::Hole => return Ok(()),
+            Acceptance::Invalid => {
+                tracing::warn!(node_id = %node, sequence = item.sequence, "no stream has such a record");
+                return Ok(());
+            }
+            Acceptance::Gap { missing } => {
+                *last = item.sequence;
+                if let Record::Gap(gap) = &item.record {
+                    streams::add_gap(
+                        connection,
+                        node,
+                        item.class,
+                        reason(gap.reason),
+                        missing,
+                        now,
+                    )
+                    .await?;
+                }
+            }
+            Acceptance::Apply => {
+                *last = item.sequence;
+                self.take(connection, &item, now).await?;
+            }
+        }
+        self.moved.insert((node, item.outbox, item.class));
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        connection: &mut SqliteConnection,
+        item: &Item,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        match &item.record {
+            Record::Invocation(update) => self.update(connection, item, update, now).await,
+            Record::Output(chunk) => output(connection, item.node, chunk).await,
+            Record::Audit(event) | Record::Log(event) => {
+                self.events.push(NewEvent {
+                    node: item.node,
+                    class: item.class,
+                    name: event.name.to_string(),
+                    detail: event.detail.to_string(),
+                    occurred: item.dating.date(&event.stamp),
+                });
+                Ok(())
+            }
+            Record::Report(report) => self.report(connection, item, report, now).await,
+            Record::Gap(_) => Ok(()),
+        }
+    }
+
+    async fn update(
+        &mut self,
+        connection: &mut SqliteConnection,
+        item: &Item,
+        update: &InvocationUpdate,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let key = (update.command, item.node);
+        let dated = item.dating.date(&update.stamp).unwrap_or(now);
+        let terminal = update.state.is_terminal();
+        let changed =
+            invocations::advance(connection, key, Event::Result(update.state), dated).await?;
+        match (changed, terminal) {
+            (None, _) => self.events.push(NewEvent {
+                // A restored bridge does not remember the command; its result is told all the same.
+                node: item.node,
+                class: Class::Audit,
+                name: "result-of-unknown-command".to_owned(),
+                detail: format!("{} {:?} {}", update.command, update.state, &*update.detail),
+                occurred: Some(dated),
+            }),
+            (Some(true), true) => {
+                let steps: Vec<_> = update
+                    .steps
+                    .iter()
+                    .map(|result| step(result, item.dating))
+                    .collect();
+                let started = steps.iter().filter_map(|step| step.started).min();
+                let outcome = Outcome {
+                    steps: &steps,
+                    detail: &update.detail,
+                    started,
+                    ended: dated,
+                };
+                invocations::save_outcome(connection, key, &outcome).await?;
+                self.finished.insert(item.node);
+            }
+            (Some(_), false) => {
+                if update.state == holdfast_protocol::up::InvocationState::InProgress {
+                    invocations::save_started(connection, key, dated).await?;
+                }
+            }
+            (Some(false), true) => {}
+        }
+        if changed == Some(true) {
+            self.commands.insert(update.command);
+        }
+        Ok(())
+    }
+
+    async fn report(
+        &mut self,
+        connection: &mut SqliteConnection,
+        item: &Item,
+        report: &Report,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        let (node, name) = (item.node, report.type_name.as_str());
+        let captured = item.dating.date(&report.captured).unwrap_or(now);
+        let bases = reports::bases(connection, node, name).await?;
+        match apply(&bases, report.clone()) {
+            Applied::Replace(table) => {
+                reports::replace(connection, node, name, &table, captured).await?;
+            }
+            Applied::Unchanged => reports::touch(connection, node, name, captured).await?,
+            Applied::Resync => {
+                reports::want(connection, node, name).await?;
+                self.resync.push((node, report.type_name.clone()));
+                return Ok(());
+            }
+        }
+        if name == patch::SUMMARY_TYPE || name == patch::STATE_TYPE {
+            self.scanned.insert(node, captured);
+        }
+        Ok(())
+    }
+
+    /// What the whole group changed, once.
+    async fn finish(
+        &mut self,
+        connection: &mut SqliteConnection,
+        now: UnixMs,
+    ) -> Result<(), StoreError> {
+        streams::insert_events(connection, &self.events, now).await?;
+        for (node, captured) in &self.scanned {
+            reports::derive(connection, *node, *captured).await?;
+        }
+        for command in &self.commands {
+            commands::refresh(connection, *command).await?;
+        }
+        for node in &self.finished {
+            // It has room again: what it was too busy for is due.
+            invocations::retry_now(connection, *node).await?;
+        }
+        for (node, outbox, class) in &self.moved {
+            let heads = self.heads.get(&(*node, *outbox));
+            if let Some(last) = heads.and_then(|heads| heads.get(class.index())) {
+                streams::save_head(connection, *node, *outbox, *class, *last).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keeps a piece of output within what one step may keep.
+async fn output(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    chunk: &OutputChunk,
+) -> Result<(), StoreError> {
+    let max = match chunk.stream {
+        OutputStream::Stdout => STDOUT_BYTES_MAX,
+        OutputStream::Stderr => STDERR_BYTES_MAX,
+    };
+    let end = (chunk.offset as usize).saturating_add(chunk.bytes.len());
+    if end > max {
+        tracing::warn!(node_id = %node, command_id = %chunk.command, end, max, "output is over its bound");
+        return Ok(());
+    }
+    outputs::insert(connection, node, chunk).await
+}
+
+impl Hub {
+    pub(super) async fn ingest_records(self, mut records: mpsc::UnboundedReceiver<Incoming>) {
+        let mut waiting = Vec::with_capacity(GROUP);
+        while records.recv_many(&mut waiting, GROUP).await > 0 {
+            let bytes: usize = waiting.iter().map(|incoming| incoming.bytes).sum();
+            self.ingest(std::mem::take(&mut waiting)).await;
+            self.shared.ingest.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    async fn ingest(&self, incoming: Vec<Incoming>) {
+        let (mut items, mut askers) = (Vec::new(), Vec::new());
+        for one in incoming {
+            let node = one.session.node;
+            let Incoming {
+                session,
+                outbox,
+                class,
+                sequence,
+                record,
+                dating,
+                reply,
+                ..
+            } = one;
+            askers.push((session, outbox, reply));
+            items.push(Item {
+                node,
+                outbox,
+                class,
+                sequence,
+                record,
+                dating,
+            });
+        }
+        let group = self.write(items).await;
+        let verdict = match group {
+            Ok(group) => {
+                self.acknowledge(&askers, &group);
+                Verdict::Accepted
+            }
+            Err(error) => {
+                tracing::error!(%error, records = askers.len(), "records were not stored");
+                Verdict::Close(CloseReason::Store)
+            }
+        };
+        for (.., reply) in askers {
+            let _ = reply.send(verdict);
+        }
+    }
+
+    async fn write(&self, items: Vec<Item>) -> Result<Group, StoreError> {
+        let now = self.shared.clock.now();
+        let work = writing::<_, Group, StoreError>(move |connection| {
+            Box::pin(async move {
+                let mut group = Group::default();
+                for item in items {
+                    group.apply(connection, item, now).await?;
+                }
+                group.finish(connection, now).await?;
+                Ok(group)
+            })
+        });
+        self.shared.store.writer.write(work).await
+    }
+
+    /// One acknowledgement a node, whatever number of its records the group held.
+    fn acknowledge(
+        &self,
+        askers: &[(Arc<Session>, OutboxId, oneshot::Sender<Verdict>)],
+        group: &Group,
+    ) {
+        let mut told = BTreeSet::new();
+        for (session, outbox, _) in askers {
+            let key = (session.node, *outbox);
+            let current = session
+                .greeted()
+                .is_some_and(|greeted| greeted.outbox == *outbox);
+            if let Some(acks) = group
+                .heads
+                .get(&key)
+                .filter(|_| current && told.insert(key))
+            {
+                session.send(&Down::Ack(Ack { acks: *acks }), None, &self.shared.sealers);
+            }
+        }
+        for (node, name) in &group.resync {
+            let reports = List::new(vec![name.clone()]).unwrap_or_default();
+            if let Some(session) = self.shared.sessions.of_node(*node) {
+                session.send(
+                    &Down::Resync(Resync { reports }),
+                    None,
+                    &self.shared.sealers,
+                );
+            }
+        }
+        self.shared.dispatch.mark(group.commands.iter().copied());
+    }
+}

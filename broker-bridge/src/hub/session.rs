@@ -1,0 +1,333 @@
+//! Live connections: one session a node, its counter, and what was sent on it without an answer.
+//! Never holds a message: what waits is in the mailbox or in the store.
+
+use super::Sealers;
+use crate::mqtt::{CloseReason, ConnectionId, DeliveryId, Mailbox, Outbound};
+use crate::store::UnixMs;
+use holdfast_protocol::down::Down;
+use holdfast_protocol::seal::Address;
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::Stamp;
+use holdfast_protocol::{CommandId, NodeId, OutboxId};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Commands that are on the wire to one node without its PUBACK.
+const OUTSTANDING_MAX: usize = 4;
+/// Bytes that may wait in a mailbox before one more command joins them.
+const MAILBOX_FREE_BELOW: usize = 128 * 1024;
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No code panics while it holds one of these, and what they guard is valid between statements.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What the accepted hello of a session brought.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Greeted {
+    pub(super) outbox: OutboxId,
+    /// First counter of this session; sends are recorded under it.
+    pub(super) epoch: i64,
+    /// Counter of the frame sent last.
+    pub(super) counter: u64,
+    /// Counters end here; a new hello reserves more.
+    pub(super) counter_end: u64,
+    pub(super) dating: Dating,
+}
+
+/// Turns a node's stamps of this boot into the bridge's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Dating {
+    boot: u32,
+    booted: UnixMs,
+}
+
+impl Dating {
+    /// From a hello that came at `now`.
+    pub(super) fn new(stamp: &Stamp, now: UnixMs) -> Self {
+        let uptime = i64::try_from(stamp.uptime_ms).unwrap_or(i64::MAX);
+        Self {
+            boot: stamp.boot,
+            booted: now.saturating_sub(uptime),
+        }
+    }
+
+    /// The bridge's time of a stamp, as far as it can be told.
+    pub(super) fn date(&self, stamp: &Stamp) -> Option<UnixMs> {
+        if stamp.boot == self.boot {
+            let uptime = i64::try_from(stamp.uptime_ms).unwrap_or(i64::MAX);
+            return Some(self.booted.saturating_add(uptime));
+        }
+        stamp.unix_ms.and_then(|unix| i64::try_from(unix).ok())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Link {
+    greeted: Option<Greeted>,
+    outstanding: Vec<(DeliveryId, CommandId)>,
+    next_delivery: u64,
+    /// A command was held back for want of room.
+    starved: bool,
+    /// Sent commands of earlier connections are still to be sent again.
+    resend: bool,
+}
+
+/// A node's live connection.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) node: NodeId,
+    pub(super) connection: ConnectionId,
+    mailbox: Arc<Mailbox>,
+    link: Mutex<Link>,
+}
+
+/// What a PUBACK set free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Delivered {
+    pub(super) command: CommandId,
+    pub(super) starved: bool,
+    pub(super) resend: bool,
+}
+
+impl Session {
+    pub(super) fn new(node: NodeId, connection: ConnectionId, mailbox: Arc<Mailbox>) -> Self {
+        Self {
+            node,
+            connection,
+            mailbox,
+            link: Mutex::default(),
+        }
+    }
+
+    /// The number under which the store knows this connection; never 0, which means none.
+    pub(super) fn number(&self) -> i64 {
+        i64::try_from(self.connection.0).unwrap_or(i64::MAX - 1) + 1
+    }
+
+    pub(super) fn greeted(&self) -> Option<Greeted> {
+        lock(&self.link).greeted
+    }
+
+    pub(super) fn close(&self, reason: CloseReason) {
+        self.mailbox.close(reason);
+    }
+
+    /// Begins the session with the reply to its hello: nothing is sent before it.
+    pub(super) fn greet(&self, greeted: Greeted, resend: bool, reply: &Down, sealers: &Sealers) {
+        let mut link = lock(&self.link);
+        link.greeted = Some(greeted);
+        link.resend = resend;
+        link.outstanding.clear();
+        self.transmit(&mut link, reply, None, true, sealers);
+    }
+
+    /// Sends a message; one that cannot be sent is sent again after the next hello.
+    pub(super) fn send(&self, down: &Down, delivery: Option<DeliveryId>, sealers: &Sealers) {
+        self.transmit(&mut lock(&self.link), down, delivery, false, sealers);
+    }
+
+    /// Counter, seal and queue under one lock: counters must leave in their order.
+    fn transmit(
+        &self,
+        link: &mut Link,
+        down: &Down,
+        delivery: Option<DeliveryId>,
+        certified: bool,
+        sealers: &Sealers,
+    ) {
+        let Some(greeted) = link.greeted.as_mut() else {
+            return;
+        };
+        if greeted.counter + 1 >= greeted.counter_end {
+            // The next hello reserves fresh counters.
+            return self.close(CloseReason::Store);
+        }
+        greeted.counter += 1;
+        let address = Address {
+            node: self.node,
+            outbox: greeted.outbox,
+        };
+        match sealers
+            .current()
+            .seal(&address, greeted.counter, certified, down)
+        {
+            Ok(frame) => self.post(down, frame, delivery),
+            Err(error) => {
+                tracing::error!(node_id = %self.node, %error, "a frame could not be sealed");
+            }
+        }
+    }
+
+    fn post(&self, down: &Down, frame: Vec<u8>, delivery: Option<DeliveryId>) {
+        let topic = if matches!(down, Down::Command(_)) {
+            Topic::Command(self.node)
+        } else {
+            Topic::Control(self.node)
+        };
+        let outbound = Outbound {
+            topic,
+            payload: frame.into(),
+            delivery,
+        };
+        if let Err(error) = self.mailbox.send(outbound) {
+            tracing::debug!(node_id = %self.node, %error, "not sent; the next hello asks again");
+        }
+    }
+
+    /// Answers a hello without a session.
+    pub(super) fn refuse(&self, outbox: OutboxId, counter: u64, refusal: &Down, sealers: &Sealers) {
+        let address = Address {
+            node: self.node,
+            outbox,
+        };
+        match sealers.current().seal(&address, counter, true, refusal) {
+            Ok(frame) => self.post(refusal, frame, None),
+            Err(error) => {
+                tracing::error!(node_id = %self.node, %error, "a refusal could not be sealed");
+            }
+        }
+    }
+
+    /// Takes a place on the wire for a command: this session's epoch, or `None` without room.
+    pub(super) fn reserve(&self, command: CommandId) -> Option<(i64, DeliveryId)> {
+        let mut link = lock(&self.link);
+        let epoch = link.greeted?.epoch;
+        if link.outstanding.len() >= OUTSTANDING_MAX
+            || self.mailbox.queued_bytes() >= MAILBOX_FREE_BELOW
+        {
+            link.starved = true;
+            return None;
+        }
+        let delivery = DeliveryId(link.next_delivery);
+        link.next_delivery += 1;
+        link.outstanding.push((delivery, command));
+        Some((epoch, delivery))
+    }
+
+    /// Gives the places of a command back that was not recorded after all.
+    fn unreserve(&self, command: CommandId) {
+        lock(&self.link)
+            .outstanding
+            .retain(|(_, other)| *other != command);
+    }
+
+    pub(super) fn delivered(&self, delivery: DeliveryId) -> Option<Delivered> {
+        let mut link = lock(&self.link);
+        let at = link
+            .outstanding
+            .iter()
+            .position(|(id, _)| *id == delivery)?;
+        let (_, command) = link.outstanding.swap_remove(at);
+        let delivered = Delivered {
+            command,
+            starved: link.starved,
+            resend: link.resend,
+        };
+        link.starved = false;
+        link.resend = false;
+        if link.outstanding.is_empty() {
+            link.outstanding = Vec::new();
+        }
+        Some(delivered)
+    }
+
+    pub(super) fn set_resend(&self) {
+        lock(&self.link).resend = true;
+    }
+
+    /// Goes on above a counter that the node has seen.
+    pub(super) fn raise_counter(&self, seen: u64) {
+        if let Some(greeted) = lock(&self.link).greeted.as_mut() {
+            greeted.counter = greeted.counter.max(seen.min(greeted.counter_end));
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Maps {
+    nodes: HashMap<NodeId, Arc<Session>>,
+    connections: HashMap<ConnectionId, Arc<Session>>,
+    anonymous: HashMap<ConnectionId, Arc<Mailbox>>,
+}
+
+/// All live connections.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    maps: Mutex<Maps>,
+}
+
+impl Sessions {
+    /// Adds a session; the node's older one is closed. `false` when a newer one is there already.
+    pub(super) fn insert(&self, session: &Arc<Session>) -> bool {
+        let mut maps = lock(&self.maps);
+        if let Some(other) = maps.nodes.get(&session.node).cloned() {
+            if other.connection > session.connection {
+                return false;
+            }
+            other.close(CloseReason::TakenOver);
+            maps.connections.remove(&other.connection);
+        }
+        maps.nodes.insert(session.node, Arc::clone(session));
+        maps.connections
+            .insert(session.connection, Arc::clone(session));
+        true
+    }
+
+    pub(super) fn insert_anonymous(&self, connection: ConnectionId, mailbox: Arc<Mailbox>) {
+        lock(&self.maps).anonymous.insert(connection, mailbox);
+    }
+
+    pub(super) fn anonymous(&self, connection: ConnectionId) -> Option<Arc<Mailbox>> {
+        lock(&self.maps).anonymous.get(&connection).cloned()
+    }
+
+    /// The session of a connection, unless a newer one took over.
+    pub(super) fn of(&self, connection: ConnectionId) -> Option<Arc<Session>> {
+        lock(&self.maps).connections.get(&connection).cloned()
+    }
+
+    pub(super) fn of_node(&self, node: NodeId) -> Option<Arc<Session>> {
+        lock(&self.maps).nodes.get(&node).cloned()
+    }
+
+    /// Removes a connection; its session, if it was the node's live one.
+    pub(super) fn remove(&self, connection: ConnectionId) -> Option<Arc<Session>> {
+        let mut maps = lock(&self.maps);
+        maps.anonymous.remove(&connection);
+        let session = maps.connections.remove(&connection)?;
+        maps.nodes.remove(&session.node);
+        Some(session)
+    }
+
+    /// Closes a node's connection; its `disconnect` still follows.
+    pub(super) fn close_node(&self, node: NodeId, reason: CloseReason) {
+        if let Some(session) = self.of_node(node) {
+            session.close(reason);
+        }
+    }
+
+    /// Gives the places of commands back whose sends were not recorded.
+    pub(super) fn unreserve(&self, commands: &[CommandId]) {
+        for session in lock(&self.maps).nodes.values() {
+            commands
+                .iter()
+                .for_each(|command| session.unreserve(*command));
+        }
+    }
+
+    pub(super) fn close_all(&self, reason: CloseReason) {
+        let maps = lock(&self.maps);
+        maps.nodes
+            .values()
+            .for_each(|session| session.close(reason));
+        maps.anonymous
+            .values()
+            .for_each(|mailbox| mailbox.close(reason));
+    }
+
+    /// Connections that live.
+    pub(super) fn count(&self) -> usize {
+        lock(&self.maps).nodes.len()
+    }
+}

@@ -1,0 +1,157 @@
+//! What time alone brings: expiry, retries, dates of last contact, retention.
+//! Never decides that something is due: the store compares with the time handed in, the core
+//! says what follows.
+
+use super::Hub;
+use crate::store::writing;
+use crate::store::{Command, StoreError, UnixMs, commands, invocations};
+use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::retention::holds_until;
+use holdfast_protocol::CommandId;
+use sqlx::SqliteConnection;
+use std::time::Duration;
+
+/// Commands that one tick looks at of each kind.
+const GROUP: i64 = 64;
+/// Time between ticks.
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two dates of last contact: nodes of the reference agent report every 5 minutes.
+const PING_TICKS: u32 = 300;
+/// Ticks between two batches of retention.
+const PRUNE_TICKS: u32 = 60;
+/// When a command is looked at again that is past its bound and still not ended.
+const AGAIN_MS: i64 = 60_000;
+
+async fn expire(
+    connection: &mut SqliteConnection,
+    command: &Command,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    let holds = holds_until(command.expires, command.run_bound_ms);
+    let event = if now >= holds {
+        Event::BoundPassed
+    } else {
+        Event::DeliveryExpired
+    };
+    for (node, mut state) in invocations::open_of_command(connection, command.id).await? {
+        if state.apply(event) {
+            invocations::save(connection, (command.id, node), &state, now).await?;
+        }
+    }
+    let again = if now >= holds {
+        now.saturating_add(AGAIN_MS)
+    } else {
+        holds
+    };
+    commands::check_at(connection, command.id, again).await?;
+    commands::refresh(connection, command.id).await
+}
+
+impl Hub {
+    pub(super) async fn keep_time(self) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        for tick in 1_u32.. {
+            interval.tick().await;
+            self.tick().await;
+            if tick % PING_TICKS == 0 {
+                self.date_connected().await;
+            }
+            if tick % PRUNE_TICKS == 0 {
+                self.prune().await;
+            }
+        }
+    }
+
+    /// Does what is due now: expiry and retries. Called each second; harmless at any time.
+    pub async fn tick(&self) {
+        let now = self.shared.clock.now();
+        let work = writing::<_, Vec<CommandId>, StoreError>(move |connection| {
+            Box::pin(async move {
+                let mut looked_at = Vec::new();
+                for command in commands::expired(connection, now, GROUP).await? {
+                    expire(connection, &command, now).await?;
+                    looked_at.push(command.id);
+                }
+                looked_at.extend(invocations::to_retry(connection, now, GROUP).await?);
+                Ok(looked_at)
+            })
+        });
+        match self.anything_due(now).await {
+            Ok(false) => self.shared.dispatch.wake(),
+            Ok(true) => match self.shared.store.writer.write(work).await {
+                Ok(commands) => self.shared.dispatch.mark(commands),
+                Err(error) => tracing::error!(%error, "what is due was not done; tried again"),
+            },
+            Err(error) => tracing::error!(%error, "what is due cannot be read; tried again"),
+        }
+    }
+
+    /// Asked of a reading connection, so that an idle bridge writes nothing.
+    async fn anything_due(&self, now: UnixMs) -> Result<bool, StoreError> {
+        let mut connection = self.shared.store.reads.acquire().await?;
+        Ok(
+            !commands::expired(&mut connection, now, 1).await?.is_empty()
+                || !invocations::to_retry(&mut connection, now, 1)
+                    .await?
+                    .is_empty(),
+        )
+    }
+
+    async fn date_connected(&self) {
+        let now = self.shared.clock.now();
+        let work = writing::<_, (), StoreError>(move |connection| {
+            Box::pin(async move {
+                sqlx::query("UPDATE nodes SET last_ping_ms = $1 WHERE connection <> 0")
+                    .bind(now)
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        });
+        if let Err(error) = self.shared.store.writer.write(work).await {
+            tracing::error!(%error, "last contacts were not dated");
+        }
+    }
+
+    /// Deletes what is old, in batches, until nothing is.
+    pub async fn prune(&self) {
+        let now = self.shared.clock.now();
+        loop {
+            match self.shared.store.prune(self.shared.retention, now).await {
+                Ok(0) => return,
+                Ok(rows) => tracing::debug!(rows, "history deleted"),
+                Err(error) => {
+                    tracing::error!(%error, "history was not deleted");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Connections of an earlier run are gone: nodes are away, and what they may not have got
+    /// shows as delayed.
+    pub(super) async fn begin_run(&self) -> Result<(), StoreError> {
+        let work = writing::<_, Vec<CommandId>, StoreError>(|connection| {
+            Box::pin(async move {
+                // As [`Event::LinkLost`] has it, for all at once.
+                for statement in [
+                    "UPDATE nodes SET connection = 0 WHERE connection <> 0",
+                    "UPDATE invocations SET status = 'Delayed', status_details = 'Delayed' \
+                     WHERE (stage = 0 AND status_details = 'Pending') \
+                     OR (stage = 1 AND delivered = 0 AND cancelling = 0)",
+                ] {
+                    sqlx::query(statement).execute(&mut *connection).await?;
+                }
+                let unfinished = commands::unfinished(connection).await?;
+                for command in &unfinished {
+                    commands::refresh(connection, *command).await?;
+                }
+                Ok(unfinished)
+            })
+        });
+        let unfinished = self.shared.store.writer.write(work).await?;
+        self.shared.dispatch.mark(unfinished);
+        Ok(())
+    }
+}
