@@ -2,8 +2,11 @@
 //! Never decides what the core decides: it stores, sends, and feeds back what came of it.
 
 pub mod api;
+pub mod cli;
 pub mod enrol;
+pub mod http;
 pub mod hub;
 pub mod mqtt;
 pub mod pki;
+pub mod serve;
 pub mod store;

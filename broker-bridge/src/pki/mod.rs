@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `ca.key` | the root's Ed25519 key, PKCS#8 DER, 0600 |
 //! | `ca.der` | the root's self-signed certificate; its SHA-256 is what an agent pins |
+//! | `token.key` | the key of the token chain that tells a node from its clone, 32 bytes, 0600 |
 //! | `signing-N.key` | frame-signing key of serial N, PKCS#8 DER, 0600; the highest N seals |
 //!
 //! The endpoint's own key lives in memory only: each start makes a new one and certifies it, so
@@ -15,6 +16,7 @@ mod files;
 mod root;
 mod signing;
 mod tls;
+mod token;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ pub use files::{FileError, create_private, make_private_dir, read_private};
 pub use root::{NodeCertificate, Root};
 pub use signing::{Signing, rotate};
 pub use tls::server_config;
+pub use token::token_key;
 
 use std::path::PathBuf;
 
@@ -48,6 +51,12 @@ pub enum PkiError {
         path.display()
     )]
     Key {
+        /// The file.
+        path: PathBuf,
+    },
+    /// `token.key` is not 32 bytes.
+    #[error("`{}` is damaged: it must be 32 bytes; restore it from a backup, it cannot be made again", path.display())]
+    TokenKey {
         /// The file.
         path: PathBuf,
     },

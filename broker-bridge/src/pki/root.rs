@@ -196,7 +196,7 @@ impl Root {
 }
 
 /// A file that another process made first is as good as ours.
-fn keep_first(created: Result<(), super::FileError>) -> Result<(), PkiError> {
+pub(super) fn keep_first(created: Result<(), super::FileError>) -> Result<(), PkiError> {
     match created {
         Err(error) if error.source.kind() != ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),

@@ -123,3 +123,13 @@ fn a_rotation_is_taken_up_by_who_runs_and_certified_by_the_root() {
     let restarted = Signing::open_or_create(&root, dir.path()).unwrap();
     assert_eq!(restarted.serial(), 2);
 }
+
+#[test]
+fn the_token_key_is_made_once_and_a_damaged_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = token_key(dir.path()).unwrap();
+    assert_eq!(token_key(dir.path()).unwrap(), key);
+    std::fs::write(dir.path().join("token.key"), b"short").unwrap();
+    let damaged = token_key(dir.path()).unwrap_err();
+    assert!(matches!(damaged, PkiError::TokenKey { .. }));
+}

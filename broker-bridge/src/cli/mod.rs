@@ -1,0 +1,137 @@
+//! The command line: one verb a module, each on a state directory, also while `serve` runs.
+//! Never decides and never touches a table: verbs call what the bridge itself calls.
+
+mod access_key;
+mod activation;
+mod api;
+mod document;
+mod error;
+mod node;
+mod output;
+mod serve;
+mod signing_key;
+mod state;
+
+use clap::{Args, Parser, Subcommand};
+use error::CliError;
+use output::Output;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Holdfast's bridge: agents connect to it over MQTT, and AWS clients drive it over the SSM API.
+///
+/// A first fleet takes three steps: `serve`, then `activation create` (its line registers an
+/// agent), then `access-key create` (its lines let the AWS CLI in).
+#[derive(Debug, Parser)]
+#[command(name = "holdfast-bridge", version, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 5 not permitted.\n\
+Logs go to standard error; HOLDFAST_LOG sets their level: error, warn, info (default), debug, trace.";
+
+/// Where the state is, and how results are printed.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Directory of the bridge's database and keys; made on first use, mode 0700
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "HOLDFAST_STATE_DIR",
+        default_value = "/var/lib/holdfast-bridge"
+    )]
+    state_dir: PathBuf,
+    /// Print JSON for programs
+    #[arg(long)]
+    json: bool,
+}
+
+impl Common {
+    fn output(&self) -> Output {
+        Output { json: self.json }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Run the bridge: the MQTT endpoint for agents and the HTTP endpoint for AWS clients
+    Serve(serve::Serve),
+    /// Let machines become nodes
+    #[command(subcommand)]
+    Activation(activation::Verb),
+    /// Let AWS clients in
+    #[command(subcommand)]
+    AccessKey(access_key::Verb),
+    /// See the nodes
+    #[command(subcommand)]
+    Node(node::Verb),
+    /// Work with command documents
+    #[command(subcommand)]
+    Document(document::Verb),
+    /// See what of the SSM API is there
+    #[command(subcommand)]
+    Api(api::Verb),
+    /// The keys that sign what is sent to nodes
+    #[command(subcommand)]
+    SigningKey(signing_key::Verb),
+}
+
+/// Runs the verb on this process's arguments.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log();
+    match run(cli.verb) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error.chain());
+            ExitCode::from(error.code())
+        }
+    }
+}
+
+fn run(verb: Verb) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::because("cannot start the runtime"))?;
+    runtime.block_on(async {
+        match verb {
+            Verb::Serve(serve) => serve.run().await,
+            Verb::Activation(verb) => verb.run().await,
+            Verb::AccessKey(verb) => verb.run().await,
+            Verb::Node(verb) => verb.run().await,
+            Verb::Document(verb) => verb.run(),
+            Verb::Api(verb) => verb.run(),
+            Verb::SigningKey(verb) => verb.run(),
+        }
+    })
+}
+
+/// Logs to standard error at the level of `HOLDFAST_LOG`.
+fn start_log() {
+    let level = std::env::var("HOLDFAST_LOG")
+        .ok()
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(tracing::Level::INFO);
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false)
+        .init();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_verbs_and_their_help_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

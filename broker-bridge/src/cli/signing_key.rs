@@ -1,0 +1,28 @@
+//! `signing-key rotate`.
+//! Never removes an older key.
+
+use super::Common;
+use super::error::CliError;
+use crate::pki;
+use clap::Subcommand;
+use serde_json::json;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Make the next key that signs what is sent to nodes
+    ///
+    /// A bridge that runs takes it up within seconds; nodes learn of it under the root that they
+    /// pinned, those that are away with their next hello. Afterwards they refuse the older keys.
+    Rotate(Common),
+}
+
+impl Verb {
+    pub(super) fn run(self) -> Result<(), CliError> {
+        let Self::Rotate(common) = self;
+        let fault = || CliError::because("cannot make a signing key");
+        pki::Root::open_or_create(&common.state_dir).map_err(fault())?;
+        let serial = pki::rotate(&common.state_dir).map_err(fault())?;
+        let line = format!("signing key {serial} is in use from now on");
+        Ok(common.output().value(&line, &json!({ "serial": serial }))?)
+    }
+}

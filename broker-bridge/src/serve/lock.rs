@@ -1,0 +1,61 @@
+//! One bridge a state directory: a lock that ends with the process, however it ends.
+//! Never waits for the other one.
+
+use crate::pki::{FileError, make_private_dir};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The state directory cannot be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another bridge has it.
+    #[error("a bridge runs on `{}` already; stop it, or choose another --state-dir", path.display())]
+    Taken {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// The directory cannot be made.
+    #[error(transparent)]
+    Directory(#[from] FileError),
+    /// The lock's file cannot be used.
+    #[error("cannot lock `{}`; choose a --state-dir on a disk of this machine that you may write to", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Held while a bridge runs.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    pub(super) fn take(state_dir: &Path) -> Result<Self, LockError> {
+        make_private_dir(state_dir)?;
+        let path = state_dir.join("serve.lock");
+        let fault = |source| LockError::File {
+            path: path.clone(),
+            source,
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(fault)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(LockError::Taken {
+                path: state_dir.to_owned(),
+            }),
+            Err(TryLockError::Error(source)) => Err(fault(source)),
+        }
+    }
+}
