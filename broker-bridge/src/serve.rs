@@ -8,13 +8,15 @@ pub use addresses::{Addresses, register_address};
 pub use lock::LockError;
 
 use crate::api::{self, Api};
-use crate::enrol::{Door, Enroller};
+use crate::enrol::{Desk, Enroller};
 use crate::http;
+use crate::hub::{self, Clock, Hub, Sealers};
 use crate::mqtt::{self, Endpoint};
 use crate::pki::{self, PkiError, Root, Signing};
-use crate::store::{OpenError, Store};
+use crate::store::{OpenError, Store, StoreError};
 use axum::Router;
 use holdfast_aws_api::arn::Account;
+use holdfast_bridge_core::retention::{DAY_MS, Retention};
 use lock::Lock;
 use std::future::Future;
 use std::io;
@@ -58,6 +60,9 @@ pub enum ServeError {
     /// The database cannot be opened.
     #[error("the state directory cannot be used")]
     Open(#[from] OpenError),
+    /// The database failed while the bridge started.
+    #[error("the fleet's state cannot be read")]
+    Store(#[from] StoreError),
     /// Keys or certificates cannot be used.
     #[error("the keys cannot be used")]
     Pki(#[from] PkiError),
@@ -125,7 +130,7 @@ fn bridge_left(options: &Options) {
 
 /// Everything that is bound and open, before it serves.
 struct Bridge {
-    store: Store,
+    hub: Hub,
     root: Arc<Root>,
     signing: Arc<Signing>,
     endpoint: Endpoint,
@@ -139,13 +144,8 @@ impl Bridge {
         let store = Store::open(state_dir).await?;
         let root = Arc::new(Root::open_or_create(state_dir)?);
         let signing = Arc::new(Signing::open_or_create(&root, state_dir)?);
-        let enroller = Arc::new(Enroller::new(
-            store.clone(),
-            Arc::clone(&root),
-            Arc::clone(&signing),
-            options.certificate_days,
-        )?);
-        let sessions = Arc::new(Door::new(enroller, Arc::new(NoNodes), now_unix_ms));
+        let hub = start_hub(options, store.clone(), &root, &signing).await?;
+        let sessions = Arc::new(hub.clone());
         let limits = mqtt::Limits {
             connections: options.connections,
             ..mqtt::Limits::default()
@@ -161,9 +161,9 @@ impl Bridge {
             scheme: "http",
             clock: jiff::Timestamp::now,
         };
-        let api = Api::start(store.clone(), config).await?;
+        let api = Api::start(store, config).await?;
         Ok(Self {
-            store,
+            hub,
             root,
             signing,
             endpoint,
@@ -185,7 +185,7 @@ impl Bridge {
         })
     }
 
-    /// Serves; once `stop` resolves, the listeners end first, then the store.
+    /// Serves; once `stop` resolves, the listeners end first, then the hub with its store.
     async fn run(self, stop: impl Future<Output = ()>) {
         let (stopping, stopped) = watch::channel(false);
         let wait = |mut stopped: watch::Receiver<bool>| async move {
@@ -207,30 +207,38 @@ impl Bridge {
                 tracing::error!(%error, "a listener ended badly");
             }
         }
-        self.store.close().await;
+        self.hub.stop().await;
     }
 }
 
-/// Nobody behind the door yet: nodes are told to come back, which they do.
-struct NoNodes;
-
-impl mqtt::Sessions for NoNodes {
-    fn connect(
-        &self,
-        _: mqtt::Arrival,
-    ) -> tokio::sync::oneshot::Receiver<Result<(), mqtt::ConnectRefusal>> {
-        mqtt::sessions::ready(Err(mqtt::ConnectRefusal::Unavailable))
-    }
-    fn publish(
-        &self,
-        _: mqtt::ConnectionId,
-        _: holdfast_protocol::topic::Topic,
-        _: &[u8],
-    ) -> tokio::sync::oneshot::Receiver<mqtt::Verdict> {
-        mqtt::sessions::ready(mqtt::Verdict::Close(mqtt::CloseReason::Store))
-    }
-    fn delivered(&self, _: mqtt::ConnectionId, _: mqtt::DeliveryId) {}
-    fn disconnect(&self, _: mqtt::ConnectionId, _: mqtt::Departure) {}
+async fn start_hub(
+    options: &Options,
+    store: Store,
+    root: &Arc<Root>,
+    signing: &Arc<Signing>,
+) -> Result<Hub, ServeError> {
+    let clock = Clock::system();
+    let enroller = Enroller::new(
+        store.clone(),
+        Arc::clone(root),
+        Arc::clone(signing),
+        options.certificate_days,
+    )?;
+    let sealers = Arc::clone(signing);
+    let age = i64::from(options.retention_days) * DAY_MS;
+    let hub = Hub::start(hub::Options {
+        store,
+        sealers: Sealers::new(move || sealers.sealer()),
+        token_key: pki::token_key(&options.state_dir)?,
+        clock: clock.clone(),
+        retention: Retention {
+            command_age_ms: age,
+            event_age_ms: age,
+            ..Retention::default()
+        },
+        enrolment: Arc::new(Desk::new(enroller, clock)),
+    });
+    Ok(hub.await?)
 }
 
 /// Takes up signing keys that `signing-key rotate` made meanwhile.

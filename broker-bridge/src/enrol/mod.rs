@@ -1,15 +1,13 @@
 //! Enrolment: an activation's code, or a key that was certified before, becomes a certificate.
 //! Never answers before the registration is committed, and never sees a code or a private key.
 //!
-//! [`Enroller`] judges requests; [`Door`] stands before the hub and keeps clients without a
-//! certificate away from it. A connected node's renewal comes to the hub, which asks
-//! [`Enroller::renew`] and seals the reply.
+//! [`Enroller`] judges requests; [`Desk`] stands behind the hub and hands them over.
 
-mod door;
+mod desk;
 mod enroller;
 
 #[cfg(test)]
 mod tests;
 
-pub use door::Door;
+pub use desk::Desk;
 pub use enroller::{EnrolError, Enroller};

@@ -1,0 +1,86 @@
+//! Gives the hub what it asks of enrolment: frames in, frames out.
+//! Never answers a request that is not for its topic, nor a renewal in another node's name.
+
+use super::Enroller;
+use crate::hub::{Clock, Enrolment};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use holdfast_protocol::enrol::{Renewal, Reply, Request};
+use holdfast_protocol::up::Up;
+use holdfast_protocol::{NodeId, Nonce};
+use std::error::Error;
+use std::sync::Arc;
+
+/// An [`Enroller`] with a clock, behind the hub.
+#[derive(Debug, Clone)]
+pub struct Desk {
+    enroller: Arc<Enroller>,
+    clock: Clock,
+}
+
+impl Desk {
+    /// A desk whose requests are dated by `clock`.
+    #[must_use]
+    pub fn new(enroller: Enroller, clock: Clock) -> Self {
+        Self {
+            enroller: Arc::new(enroller),
+            clock,
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.clock.now()).unwrap_or(0)
+    }
+}
+
+fn nonce_of(request: &Request) -> Nonce {
+    match request {
+        Request::Activate(activate) => activate.nonce,
+        Request::Renew(renewal) => renewal.nonce,
+    }
+}
+
+/// The request of a frame, if it is one and for this topic.
+fn request_of(nonce: Nonce, frame: &[u8]) -> Option<Box<Request>> {
+    match Up::decode(frame) {
+        Ok(Up::Enrol(request)) if nonce_of(&request) == nonce => Some(request),
+        Ok(_) => {
+            tracing::info!("a request to enrol is not one, or not for its topic");
+            None
+        }
+        Err(error) => {
+            tracing::info!(%error, "a request to enrol cannot be read");
+            None
+        }
+    }
+}
+
+fn log_failure(error: &dyn Error) {
+    let source = error.source().map(ToString::to_string);
+    tracing::error!(%error, source, "a request to enrol could not be answered");
+}
+
+impl Enrolment for Desk {
+    fn enrol(&self, nonce: Nonce, frame: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+        let desk = self.clone();
+        Box::pin(async move {
+            let request = request_of(nonce, &frame)?;
+            let reply = desk.enroller.answer(&request, desk.now()).await;
+            let reply = reply.inspect_err(|error| log_failure(error)).ok()?;
+            let frame = reply.to_frame().inspect_err(|error| log_failure(error));
+            frame.ok().map(Bytes::from)
+        })
+    }
+
+    fn renew(&self, node: NodeId, renewal: Renewal) -> BoxFuture<'static, Option<Reply>> {
+        let desk = self.clone();
+        Box::pin(async move {
+            if renewal.node != node {
+                tracing::warn!(node_id = %node, other = %renewal.node, "a node asks for another's certificate; not answered");
+                return None;
+            }
+            let reply = desk.enroller.renew(&renewal, desk.now()).await;
+            reply.inspect_err(|error| log_failure(error)).ok()
+        })
+    }
+}
