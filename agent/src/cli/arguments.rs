@@ -238,7 +238,7 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
             } else {
                 flags.bridges
             },
-            code: code(flags.code)?,
+            code: code(flags.code.as_deref())?,
             force: flags.force,
         }),
         ["run"] => Verb::Run {
@@ -276,8 +276,8 @@ fn missing(verb: &'static str, flag: &'static str) -> UsageError {
     UsageError::Missing { verb, flag }
 }
 
-fn code(given: Option<String>) -> Result<String, UsageError> {
-    match given.as_deref() {
+fn code(given: Option<&str>) -> Result<String, UsageError> {
+    match given {
         None => Err(missing("register", "--activation-code")),
         Some("-") => read::line(512).ok_or(UsageError::Code),
         Some(code) => Ok(code.to_owned()),

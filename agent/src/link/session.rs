@@ -111,10 +111,11 @@ impl Session {
             why,
         };
         session.exchange(address, Packet::Connect(connect)).await?;
-        match session.next_packet(address).await? {
-            Packet::ConnAck(ack) => accepted(address, ack.code)?,
-            other => return Err(refused(format!("{} instead of CONNACK", name(&other)))),
-        }
+        let packet = session.next_packet(address).await?;
+        let Packet::ConnAck(ack) = packet else {
+            return Err(refused(format!("{} instead of CONNACK", name(&packet))));
+        };
+        accepted(address, ack.code)?;
         if topics.is_empty() {
             return Ok(session);
         }
@@ -129,13 +130,14 @@ impl Session {
         {
             session.exchange(address, packet).await?;
         }
-        match session.next_packet(address).await? {
-            Packet::SubAck(ack) if ack.return_codes.contains(&SubscribeReasonCode::Failure) => {
-                Err(refused("a subscription is refused".into()))
-            }
-            Packet::SubAck(_) => Ok(session),
-            other => Err(refused(format!("{} instead of SUBACK", name(&other)))),
+        let packet = session.next_packet(address).await?;
+        let Packet::SubAck(ack) = packet else {
+            return Err(refused(format!("{} instead of SUBACK", name(&packet))));
+        };
+        if ack.return_codes.contains(&SubscribeReasonCode::Failure) {
+            return Err(refused("a subscription is refused".into()));
         }
+        Ok(session)
     }
 
     /// Address of this machine's end.

@@ -85,7 +85,12 @@ pub fn inventory(
             InventoryType::Network => found.push(network::gather(root)),
             InventoryType::Service => found.push(service::gather(root)),
             // Of other platforms, of clouds, or with parameters of its own: nothing to gather here.
-            _ => {}
+            InventoryType::BillingInfo
+            | InventoryType::Custom
+            | InventoryType::InstanceDetailedInformation
+            | InventoryType::WindowsRole
+            | InventoryType::WindowsUpdate
+            | _ => {}
         }
     }
     (found, faults)

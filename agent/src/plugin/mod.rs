@@ -120,10 +120,9 @@ pub async fn run(job: Job, stop: oneshot::Receiver<Stop>) -> StepOutcome {
             gather::run_patch_baseline(inputs.clone(), &job, stop).await
         }
         // A plan for Linux holds no other: this only answers a newer document language.
-        other => StepOutcome::failed(format!(
-            "this version of the agent has no executor for {}",
-            name_of(other)
-        )),
+        StepInputs::RunPowerShellScript(_) | _ => {
+            StepOutcome::failed("this version of the agent does not know this action".into())
+        }
     }
 }
 
@@ -144,15 +143,5 @@ async fn stopped(stop: oneshot::Receiver<Stop>, limit: Option<Duration>) -> Stop
     tokio::select! {
         stop = asked => stop,
         () = late => Stop::TimedOut,
-    }
-}
-
-fn name_of(inputs: &StepInputs) -> &'static str {
-    match inputs {
-        StepInputs::RunShellScript(_) => "aws:runShellScript",
-        StepInputs::RunPowerShellScript(_) => "aws:runPowerShellScript",
-        StepInputs::SoftwareInventory(_) => "aws:softwareInventory",
-        StepInputs::PatchBaseline(_) => "holdfast:patchBaseline",
-        _ => "this action",
     }
 }

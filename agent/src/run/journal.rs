@@ -10,18 +10,11 @@ use tokio::time::{Instant, sleep_until};
 /// Waits between two tries while the device fails.
 const RETRY: Duration = Duration::from_secs(2);
 
-type Batch = JoinHandle<(Store, Vec<Input>)>;
-
-enum State {
-    Idle(Box<Store>),
-    Busy(Batch),
-    /// The thread broke off: the process cannot go on.
-    Lost,
-}
-
 /// The journal at work.
 pub(super) struct JournalTask {
-    state: State,
+    /// Here while no batch is under way.
+    store: Option<Box<Store>>,
+    batch: Option<JoinHandle<(Box<Store>, Vec<Input>)>>,
     queue: Vec<Op>,
     retry_at: Option<Instant>,
 }
@@ -34,7 +27,8 @@ pub struct JournalLost;
 impl JournalTask {
     pub(super) fn new(store: Store) -> Self {
         Self {
-            state: State::Idle(Box::new(store)),
+            store: Some(Box::new(store)),
+            batch: None,
             queue: Vec::new(),
             retry_at: None,
         }
@@ -47,7 +41,7 @@ impl JournalTask {
 
     /// Whether nothing is under way or waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty() && self.retry_at.is_none() && matches!(self.state, State::Idle(_))
+        self.queue.is_empty() && self.retry_at.is_none() && self.batch.is_none()
     }
 
     /// What the next batch came to. May be dropped and called again; waits for ever without work.
@@ -56,40 +50,27 @@ impl JournalTask {
     /// [`JournalLost`].
     pub(super) async fn next(&mut self) -> Result<Vec<Input>, JournalLost> {
         loop {
-            self.state = match std::mem::replace(&mut self.state, State::Lost) {
-                State::Lost => return Err(JournalLost),
-                State::Idle(store) if self.queue.is_empty() => {
-                    self.state = State::Idle(store);
-                    match self.retry_at {
-                        Some(at) => sleep_until(at).await,
-                        None => std::future::pending().await,
-                    }
-                    self.retry_at = None;
-                    self.begin()
-                }
-                State::Idle(store) => {
-                    self.state = State::Idle(store);
-                    self.begin()
-                }
-                State::Busy(batch) => State::Busy(batch),
-            };
-            if let State::Busy(batch) = &mut self.state {
-                let (store, answers) = batch.await.map_err(|_| JournalLost)?;
+            if let Some(batch) = &mut self.batch {
+                let done = batch.await;
+                self.batch = None;
+                let (store, answers) = done.map_err(|_| JournalLost)?;
                 self.retry_at = store.is_delayed().then(|| Instant::now() + RETRY);
-                self.state = State::Idle(Box::new(store));
+                self.store = Some(store);
                 return Ok(answers);
             }
-        }
-    }
-
-    fn begin(&mut self) -> State {
-        let ops = std::mem::take(&mut self.queue);
-        match std::mem::replace(&mut self.state, State::Lost) {
-            State::Idle(mut store) => State::Busy(tokio::task::spawn_blocking(move || {
+            if self.queue.is_empty() {
+                match self.retry_at {
+                    Some(at) => sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            }
+            self.retry_at = None;
+            let ops = std::mem::take(&mut self.queue);
+            let mut store = self.store.take().ok_or(JournalLost)?;
+            self.batch = Some(tokio::task::spawn_blocking(move || {
                 let answers = store.perform(ops);
-                (*store, answers)
-            })),
-            other => other,
+                (store, answers)
+            }));
         }
     }
 }

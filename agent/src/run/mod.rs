@@ -37,6 +37,10 @@ const EVENTS_MAX: usize = 64;
 
 /// What tasks tell the loop.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is an input, and few wait at once"
+)]
 enum Event {
     /// For the core.
     Input(Input),

@@ -88,10 +88,10 @@ impl Store {
             .collect();
         for key in keys {
             let name = String::from_utf8_lossy(&key).into_owned();
-            if is_restored(&name) {
-                if let Some(value) = self.journal.ledger().get(&key)? {
-                    ledger.push((name, value));
-                }
+            if is_restored(&name)
+                && let Some(value) = self.journal.ledger().get(&key)?
+            {
+                ledger.push((name, value));
             }
         }
         Ok(Restored {
@@ -128,10 +128,8 @@ impl Store {
             }
         }
         self.persist(&mut answers);
-        if checkpoint {
-            if let Err(error) = self.journal.checkpoint() {
-                tracing::warn!(error = chain(&error), "acknowledgements are not durable");
-            }
+        if checkpoint && let Err(error) = self.journal.checkpoint() {
+            tracing::warn!(error = chain(&error), "acknowledgements are not durable");
         }
         answers
     }
@@ -356,6 +354,7 @@ fn class_of(stream: StreamId) -> Option<Class> {
         .find(|class| stream_of(*class) == stream)
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it serves `map_err`")]
 fn stop_of(refusal: Refusal) -> Stop {
     let why = chain(&refusal);
     match refusal {

@@ -117,12 +117,11 @@ impl From<Distrust> for rustls::Error {
 #[must_use]
 pub fn distrust_of(error: &io::Error) -> Option<&Distrust> {
     let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) => {
-            inner.downcast_ref()
-        }
-        _ => None,
-    }
+    let rustls::Error::InvalidCertificate(CertificateError::Other(OtherError(inner))) = error
+    else {
+        return None;
+    };
+    inner.downcast_ref()
 }
 
 /// A key or certificate cannot be used for TLS.
