@@ -137,7 +137,7 @@ fn report(recovery: &Recovery) {
         );
     }
     if recovery.cursor_lost {
-        tracing::warn!("the journal's cursor is lost: some records will be sent again");
+        tracing::warn!("the journal's cursor is lost: the outbox begins a new life");
     }
     if let Some(error) = &recovery.reserve_missing {
         tracing::warn!(error = chain(error), "the device has no room to spare");

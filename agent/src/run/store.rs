@@ -43,6 +43,7 @@ pub(super) enum Op {
 /// The journal and what is under way in it.
 pub(super) struct Store {
     journal: Journal<DirStorage>,
+    sequences_lost: bool,
     reservations: HashMap<CommandId, Reservation>,
     /// Buffered, not yet durable: ticket and the sequences of its appends.
     open: Vec<(Ticket, Vec<u64>)>,
@@ -63,6 +64,7 @@ impl Store {
         let (journal, recovery) = Journal::open(storage, &Config::default(), salts)?;
         let store = Self {
             journal,
+            sequences_lost: recovery.cursor_lost,
             reservations: HashMap::new(),
             open: Vec::new(),
             waiting: VecDeque::new(),
@@ -99,6 +101,7 @@ impl Store {
             streams: self.figures(),
             boot_id,
             random,
+            sequences_lost: self.sequences_lost,
             now: clock::now(),
         })
     }
