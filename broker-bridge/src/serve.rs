@@ -5,6 +5,7 @@ mod addresses;
 mod lock;
 
 pub use addresses::{Addresses, register_address};
+pub(crate) use lock::Lock;
 pub use lock::LockError;
 
 use crate::api::{self, Api};
@@ -17,7 +18,6 @@ use crate::store::{OpenError, Store, StoreError};
 use axum::Router;
 use holdfast_aws_api::arn::Account;
 use holdfast_bridge_core::retention::{DAY_MS, Retention};
-use lock::Lock;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;

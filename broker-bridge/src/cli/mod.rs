@@ -4,10 +4,12 @@
 mod access_key;
 mod activation;
 mod api;
+mod backup;
 mod document;
 mod error;
 mod node;
 mod output;
+mod output_verb;
 mod serve;
 mod signing_key;
 mod state;
@@ -73,6 +75,12 @@ enum Verb {
     /// See what of the SSM API is there
     #[command(subcommand)]
     Api(api::Verb),
+    /// Print all that is kept of a step's output
+    Output(output_verb::ShowOutput),
+    /// Copy the database and all keys to a new private directory, also while the bridge runs
+    Backup(backup::Backup),
+    /// Bring a backup back into a state directory that no bridge runs on
+    Restore(backup::Restore),
     /// The keys that sign what is sent to nodes
     #[command(subcommand)]
     SigningKey(signing_key::Verb),
@@ -106,6 +114,9 @@ fn run(verb: Verb) -> Result<(), CliError> {
             Verb::Node(verb) => verb.run().await,
             Verb::Document(verb) => verb.run(),
             Verb::Api(verb) => verb.run(),
+            Verb::Output(show) => show.run().await,
+            Verb::Backup(backup) => backup.run().await,
+            Verb::Restore(restore) => restore.run().await,
             Verb::SigningKey(verb) => verb.run(),
         }
     })

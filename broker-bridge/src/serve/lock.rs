@@ -32,12 +32,12 @@ pub enum LockError {
 
 /// Held while a bridge runs.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    pub(super) fn take(state_dir: &Path) -> Result<Self, LockError> {
+    pub(crate) fn take(state_dir: &Path) -> Result<Self, LockError> {
         make_private_dir(state_dir)?;
         let path = state_dir.join("serve.lock");
         let fault = |source| LockError::File {
