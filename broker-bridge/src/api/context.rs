@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::{internal, of_store};
+use crate::hub::Hub;
 use crate::store::{self, Page, Store, StoreError, UnixMs};
 
 /// One authenticated request.
@@ -25,7 +26,11 @@ pub(super) struct Context<'a> {
 
 impl Context<'_> {
     pub(super) fn store(&self) -> &Store {
-        &self.api.0.store
+        self.api.0.hub.store()
+    }
+
+    pub(super) fn hub(&self) -> &Hub {
+        &self.api.0.hub
     }
 
     /// Who is recorded for a change.
@@ -81,6 +86,28 @@ impl Pager<'_> {
     pub(super) fn token(&self, next: Option<String>) -> Result<Option<String>, ApiError> {
         let token = |place: String| self.query.token_after(&self.api.0.token_key, &place);
         next.map(token).transpose()
+    }
+
+    /// Where the page begins in a content of this hash: how many of its entries were passed.
+    ///
+    /// A content that changed since the page before would be listed with gaps or repeats, so it is begun again.
+    pub(super) fn offset(&self, hash: &str) -> Result<usize, ApiError> {
+        let Some(place) = &self.page.after else {
+            return Ok(0);
+        };
+        let begun = place.split_once(' ').filter(|(of, _)| *of == hash);
+        begun
+            .and_then(|(_, passed)| passed.parse().ok())
+            .ok_or_else(|| {
+                ApiError::invalid_next_token(
+                    "What is listed has changed since the page before; start again without NextToken.",
+                )
+            })
+    }
+
+    /// The token for the page that begins after `passed` entries of a content of this hash.
+    pub(super) fn token_at(&self, hash: &str, passed: usize) -> Result<Option<String>, ApiError> {
+        self.token(Some(format!("{hash} {passed}")))
     }
 }
 

@@ -4,7 +4,7 @@
 use holdfast_aws_api::{ApiError, Call, Reply};
 
 use super::context::Context;
-use super::{activations, documents, nodes, tags};
+use super::{activations, commands, compliance, documents, inventory, nodes, patch, tags};
 
 /// Runs an operation.
 pub(super) async fn call(context: &Context<'_>, call: Call) -> Result<Reply, ApiError> {
@@ -26,6 +26,37 @@ pub(super) async fn call(context: &Context<'_>, call: Call) -> Result<Reply, Api
         Call::ListDocuments(asked) => documents::list(context, asked).await.map(Reply::from),
         Call::DescribeDocument(asked) => documents::describe(context, asked).await.map(Reply::from),
         Call::GetDocument(asked) => documents::get(asked).map(Reply::from),
-        other => Err(ApiError::unsupported_operation(other.operation())),
+        Call::DeregisterManagedInstance(asked) => {
+            nodes::deregister(context, asked).await.map(Reply::from)
+        }
+        Call::SendCommand(asked) => commands::send(context, asked).await.map(Reply::from),
+        Call::ListCommands(asked) => commands::list(context, asked).await.map(Reply::from),
+        Call::ListCommandInvocations(asked) => commands::list_invocations(context, asked)
+            .await
+            .map(Reply::from),
+        Call::GetCommandInvocation(asked) => commands::get(context, asked).await.map(Reply::from),
+        Call::CancelCommand(asked) => commands::cancel(context, asked).await.map(Reply::from),
+        Call::GetInventory(asked) => inventory::get(context, asked).await.map(Reply::from),
+        Call::ListInventoryEntries(asked) => inventory::list_entries(context, asked)
+            .await
+            .map(Reply::from),
+        Call::GetInventorySchema(asked) => inventory::schema(context, &asked).map(Reply::from),
+        Call::DescribeInstancePatchStates(asked) => patch::describe_states(context, asked)
+            .await
+            .map(Reply::from),
+        Call::DescribeInstancePatches(asked) => patch::describe_patches(context, asked)
+            .await
+            .map(Reply::from),
+        Call::ListComplianceItems(asked) => compliance::list_items(context, asked)
+            .await
+            .map(Reply::from),
+        Call::ListComplianceSummaries(asked) => compliance::list_summaries(context, asked)
+            .await
+            .map(Reply::from),
+        Call::ListResourceComplianceSummaries(asked) => {
+            compliance::list_resource_summaries(context, asked)
+                .await
+                .map(Reply::from)
+        }
     }
 }

@@ -5,11 +5,16 @@
 //! signature fits, its members fit the service's model, and only then what it asks for.
 
 mod activations;
+mod commands;
+mod compliance;
 mod context;
 mod dispatch;
 mod documents;
 mod error;
+mod inventory;
 mod nodes;
+mod output;
+mod patch;
 mod request;
 mod respond;
 mod tags;
@@ -29,7 +34,8 @@ use holdfast_aws_api::page::TokenKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Semaphore;
 
-use crate::store::{Store, StoreError};
+use crate::hub::Hub;
+use crate::store::StoreError;
 
 /// Requests that are read and answered at once at most; more are answered `ThrottlingException`. With the bound of
 /// a body it bounds the memory that callers can take.
@@ -42,8 +48,6 @@ const TOKEN_KEY: &str = "page-token-key";
 pub struct Config {
     /// `http` or `https`, as clients reach the API: the URLs of output begin with it.
     pub scheme: &'static str,
-    /// The bridge's clock.
-    pub clock: fn() -> jiff::Timestamp,
 }
 
 /// The API of one bridge: cheap to clone.
@@ -52,7 +56,7 @@ pub struct Api(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    store: Store,
+    hub: Hub,
     config: Config,
     token_key: TokenKey,
     requests: Semaphore,
@@ -70,12 +74,13 @@ pub enum StartError {
 }
 
 impl Api {
-    /// The API over a store. The secret of page tokens is made on the first start and kept, so that a client's
+    /// The API over a hub and its store. The secret of page tokens is made on the first start and kept, so that a client's
     /// listing survives a restart.
     ///
     /// # Errors
     /// [`StartError`].
-    pub async fn start(store: Store, config: Config) -> Result<Self, StartError> {
+    pub async fn start(hub: Hub, config: Config) -> Result<Self, StartError> {
+        let store = hub.store();
         let kept = store.meta(TOKEN_KEY).await?;
         let kept = kept.and_then(|text| BASE64.decode(text).ok()?.try_into().ok());
         let bytes = match kept {
@@ -89,7 +94,7 @@ impl Api {
             }
         };
         Ok(Self(Arc::new(Inner {
-            store,
+            hub,
             config,
             token_key: TokenKey::new(bytes),
             requests: Semaphore::new(REQUESTS_MAX),
@@ -97,10 +102,11 @@ impl Api {
     }
 }
 
-/// The routes: the operations at `/`.
+/// The routes: the operations at `/`, and the output of steps at the URLs that replies name.
 pub fn router(api: Api) -> Router {
     Router::new()
         .route("/", axum::routing::post(operation))
+        .route(output::ROUTE, axum::routing::get(output::serve))
         .fallback(no_such_route)
         .method_not_allowed_fallback(no_such_route)
         .with_state(api)

@@ -7,6 +7,7 @@ use holdfast_aws_api::shape::nodes::*;
 use holdfast_protocol::NodeId;
 
 use super::context::{Context, non_empty, timestamp};
+use crate::hub::NodeChangeError;
 use crate::store::{Node, NodeFilter, NodeFilterKey};
 
 /// What kind of source a node is (`InstanceInformation`, *SourceType*).
@@ -104,11 +105,34 @@ pub(super) fn node_id(text: &str) -> Result<NodeId, ApiError> {
     text.parse().map_err(|_| unknown(text))
 }
 
+/// The node that a request means, which must be registered.
+pub(super) async fn registered(context: &Context<'_>, text: &str) -> Result<NodeId, ApiError> {
+    let id = node_id(text)?;
+    let node = context.store().node(id).await;
+    let node = node.map_err(|error| context.store_error(&error))?;
+    match node.filter(|node| node.deregistered.is_none()) {
+        Some(_) => Ok(id),
+        None => Err(unknown(text)),
+    }
+}
+
 /// The error for a node that is not registered.
 pub(super) fn unknown(id: &str) -> ApiError {
     ApiError::invalid_instance_id(format!(
         "{id} is not a node that is registered here; DescribeInstanceInformation lists those there are."
     ))
+}
+
+pub(super) async fn deregister(
+    context: &Context<'_>,
+    asked: DeregisterManagedInstanceRequest,
+) -> Result<DeregisterManagedInstanceResult, ApiError> {
+    let id = node_id(&asked.instance_id)?;
+    match context.hub().deregister(context.actor(), id).await {
+        Ok(()) => Ok(DeregisterManagedInstanceResult {}),
+        Err(NodeChangeError::NoSuchNode(_)) => Err(unknown(&asked.instance_id)),
+        Err(NodeChangeError::Store(error)) => Err(context.store_error(&error)),
+    }
 }
 
 pub(super) async fn update_role(

@@ -10,9 +10,10 @@ use futures_util::StreamExt as _;
 use holdfast_aws_api::sigv4::{AccessKeyId, Caller, KeyRecord, RequestParts, Secret, authenticate};
 use holdfast_aws_api::{ApiError, BODY_BYTES_MAX, parse};
 use serde_json::Value as Json;
+use tokio::sync::SemaphorePermit;
 
 use super::context::Context;
-use super::error::of_store;
+use super::error::{internal, of_store};
 use super::{Api, REQUESTS_MAX, dispatch};
 
 /// A body that takes longer to arrive is given up.
@@ -25,11 +26,7 @@ pub(super) fn new_id() -> String {
 
 /// Judges a request and runs its operation.
 pub(super) async fn answer(api: &Api, id: &str, request: Request) -> Result<Json, ApiError> {
-    let _slot = api.0.requests.try_acquire().map_err(|_| {
-        ApiError::throttling(format!(
-            "{REQUESTS_MAX} requests are being answered, which is the bound; try again."
-        ))
-    })?;
+    let _slot = slot(api)?;
     let (context, target, body) = authenticated(api, id, request).await?;
     let target = target.unwrap_or_default();
     let outcome = match parse(&target, &body) {
@@ -42,6 +39,15 @@ pub(super) async fn answer(api: &Api, id: &str, request: Request) -> Result<Json
     outcome
 }
 
+/// Takes one of the slots that bound how many requests are held at once.
+pub(super) fn slot(api: &Api) -> Result<SemaphorePermit<'_>, ApiError> {
+    api.0.requests.try_acquire().map_err(|_| {
+        ApiError::throttling(format!(
+            "{REQUESTS_MAX} requests are being answered, which is the bound; try again."
+        ))
+    })
+}
+
 /// Who asks, for which target, with which body.
 pub(super) async fn authenticated<'a>(
     api: &'a Api,
@@ -50,7 +56,8 @@ pub(super) async fn authenticated<'a>(
 ) -> Result<(Context<'a>, Option<String>, Vec<u8>), ApiError> {
     let (head, body) = request.into_parts();
     let headers = text_headers(&head)?;
-    let now = (api.0.config.clock)();
+    let now = jiff::Timestamp::from_millisecond(api.0.hub.clock().now());
+    let now = now.map_err(|error| internal(id, &error))?;
     let mut parts = RequestParts {
         method: head.method.as_str(),
         path: head.uri.path(),
@@ -115,7 +122,7 @@ async fn key_record(
     request_id: &str,
     id: &AccessKeyId,
 ) -> Result<Option<KeyRecord>, ApiError> {
-    let found = api.0.store.access_key(id.as_str()).await;
+    let found = api.0.hub.store().access_key(id.as_str()).await;
     let found = found.map_err(|error| of_store(request_id, &error))?;
     Ok(found.map(|key| KeyRecord {
         secret: Secret::new(key.secret),

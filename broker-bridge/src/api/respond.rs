@@ -15,6 +15,15 @@ pub(super) fn reply(request_id: &str, reply: &Json) -> Response<Body> {
     build(200, headers, Body::from(reply.to_string()))
 }
 
+/// Bytes of whatever kind, with status 200.
+pub(super) fn bytes(request_id: &str, bytes: Vec<u8>) -> Response<Body> {
+    let headers = [
+        ("content-type", "application/octet-stream".to_owned()),
+        ("x-amzn-requestid", request_id.to_owned()),
+    ];
+    build(200, headers, Body::from(bytes))
+}
+
 /// An error with the status and the headers that the service gives it.
 pub(super) fn error(request_id: &str, error: &ApiError) -> Response<Body> {
     let body = Body::from(error.to_json().to_string());

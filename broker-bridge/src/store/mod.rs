@@ -9,7 +9,9 @@ mod activations;
 pub(crate) mod audit;
 mod backup;
 pub(crate) mod commands;
+mod compliance_query;
 pub(crate) mod error;
+mod inventory_query;
 pub(crate) mod invocations;
 pub(crate) mod nodes;
 mod open;
@@ -27,6 +29,7 @@ pub use activations::{Activation, ActivationFilter, NewActivation};
 pub use audit::{AuditEntry, Caller};
 pub use backup::{BackupError, RESTORED_AT, RestoreError, restore};
 pub use commands::{Command, CommandFilter, RawTarget};
+pub use compliance_query::{ComplianceFacts, ComplianceRow};
 pub use error::{OpenError, StoreError};
 pub use invocations::{InvocationFilter, InvocationRecord, Step};
 pub use nodes::{

@@ -1,16 +1,26 @@
 //! A caller of the router that signs as a client does, apart from the bridge's own verification.
 
-use axum::body::{Body, to_bytes};
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request};
+use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use holdfast_aws_api::model::check_reply;
+use holdfast_bridge_core::retention::Retention;
+use holdfast_protocol::enrol::{Renewal, Reply};
+use holdfast_protocol::seal::Sealer;
+use holdfast_protocol::{NodeId, Nonce};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
+use ring::rand::SystemRandom;
+use ring::signature::Ed25519KeyPair;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::api::{Api, Config, router};
+use crate::hub::{Clock, Enrolment, Hub, Options, Sealers};
 use crate::store::{AccessKey, Caller, Store};
 
 pub(super) const KEY_ID: &str = "AKIAHOLDFAST0000TEST";
@@ -69,11 +79,10 @@ impl Fixture {
     }
 
     async fn over(store: Store, dir: TempDir) -> Self {
-        let config = Config {
-            scheme: "http",
-            clock: now,
-        };
-        let api = Api::start(store.clone(), config).await.unwrap();
+        let hub = hub(store.clone()).await;
+        let api = Api::start(hub.clone(), Config { scheme: "http" })
+            .await
+            .unwrap();
         Self {
             store,
             routes: router(api),
@@ -196,5 +205,33 @@ impl Signer {
             request = request.header(name, value);
         }
         request.body(Body::from(self.body.clone())).unwrap()
+    }
+}
+
+/// A hub to which no node is connected.
+async fn hub(store: Store) -> Hub {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let root = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    let sealer = Arc::new(Sealer::root(root));
+    let options = Options {
+        store,
+        sealers: Sealers::new(move || Arc::clone(&sealer)),
+        token_key: [7; 32],
+        clock: Clock::new(|| NOW_MS),
+        retention: Retention::default(),
+        enrolment: Arc::new(NoEnrolment),
+    };
+    Hub::start(options).await.unwrap()
+}
+
+struct NoEnrolment;
+
+impl Enrolment for NoEnrolment {
+    fn enrol(&self, _: Nonce, _: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn renew(&self, _: NodeId, _: Renewal) -> BoxFuture<'static, Option<Reply>> {
+        Box::pin(std::future::ready(None))
     }
 }
