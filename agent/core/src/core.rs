@@ -336,8 +336,8 @@ impl Core {
                 self.hang_up(Pause::Backoff, "the session cannot be made durable");
             }
             Purpose::Admit(id) => {
-                if let Some(answer) = self.commands.admission_refused(ctx, id, why) {
-                    self.session.answer(&mut self.ctx, answer);
+                if let Some((answer, delivery)) = self.commands.admission_refused(id, why) {
+                    self.session.answer(ctx, answer, Some(delivery));
                 }
             }
             Purpose::Begin(id) => self.commands.begin_refused(ctx, now, id),

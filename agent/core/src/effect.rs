@@ -96,7 +96,8 @@ pub enum Effect {
         /// 1 where the transport's acknowledgement is to be reported, else 0.
         qos: Qos,
     },
-    /// Acknowledge an incoming publish. Dropped when its connection has ended.
+    /// Acknowledge an incoming publish, on the wire after every [`Effect::Send`] before it. Dropped
+    /// when its connection has ended.
     AckTransport {
         /// Which.
         delivery: Delivery,

@@ -74,7 +74,7 @@ impl Core {
                 };
                 let answer = self.commands.arrive(&mut self.ctx, now, arrival);
                 if let Some(answer) = answer {
-                    self.session.answer(&mut self.ctx, answer);
+                    self.session.answer(&mut self.ctx, answer, Some(delivery));
                 }
             }
             return;
@@ -131,7 +131,7 @@ impl Core {
             Down::Cancel(cancel) => {
                 let answer = self.commands.cancel(&mut self.ctx, now, cancel.command);
                 if let Some(answer) = answer {
-                    self.session.answer(&mut self.ctx, answer);
+                    self.session.answer(&mut self.ctx, answer, None);
                 }
             }
             Down::Ack(ack) => match self.streams.acknowledge(&mut self.ctx, now, ack.acks) {

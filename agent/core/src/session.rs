@@ -2,7 +2,7 @@
 //! Never sends anything but the hello before the reply to this very hello is durable.
 
 use crate::context::{Context, Purpose};
-use crate::effect::Attempt;
+use crate::effect::{Attempt, Delivery, Effect};
 use crate::input::Monotonic;
 use crate::report::Reports;
 use crate::stream::Streams;
@@ -41,7 +41,7 @@ pub(crate) struct Session {
     nonce: Nonce,
     /// Another life for the outbox, should the disk prove to be rolled back.
     spare: OutboxId,
-    answers: Vec<Answer>,
+    answers: Vec<(Answer, Option<Delivery>)>,
 }
 
 /// What has been agreed on when a session opens.
@@ -160,8 +160,8 @@ impl Session {
         };
         self.phase = Phase::Open;
         self.presence(ctx, true);
-        for answer in std::mem::take(&mut self.answers) {
-            self.answer(ctx, answer);
+        for (answer, delivery) in std::mem::take(&mut self.answers) {
+            self.answer(ctx, answer, delivery);
         }
         Some(opened)
     }
@@ -176,14 +176,20 @@ impl Session {
         ctx.send(self.attempt, topic, &Up::Presence(presence));
     }
 
-    /// Answers a downward frame, once the session is open.
-    pub(crate) fn answer(&mut self, ctx: &mut Context, answer: Answer) {
+    /// Answers a downward frame, once the session is open, and then acknowledges it on the transport:
+    /// otherwise a lost connection could leave the bridge with the acknowledgement alone.
+    pub(crate) fn answer(&mut self, ctx: &mut Context, answer: Answer, delivery: Option<Delivery>) {
         match self.phase {
             Phase::Open => {
                 let topic = Topic::Answer(ctx.config.node);
                 ctx.send(self.attempt, topic, &Up::Answer(answer));
+                if let Some(delivery) = delivery {
+                    ctx.push(Effect::AckTransport { delivery });
+                }
             }
-            Phase::Storing { .. } if self.answers.len() < ANSWERS_MAX => self.answers.push(answer),
+            Phase::Storing { .. } if self.answers.len() < ANSWERS_MAX => {
+                self.answers.push((answer, delivery));
+            }
             Phase::Storing { .. } | Phase::Down | Phase::Greeting { .. } | Phase::Closing => {}
         }
     }

@@ -23,7 +23,8 @@ pub(crate) struct Arrival {
 }
 
 impl Commands {
-    /// Takes a command in, or says why not. What is answered at once is acknowledged at once.
+    /// Takes a command in, or says what to answer: the transport is then to be acknowledged after
+    /// the answer, so that whoever sees the one has seen the other.
     pub(crate) fn arrive(
         &mut self,
         ctx: &mut Context,
@@ -51,14 +52,10 @@ impl Commands {
                 .full(ctx, now, &arrival)
                 .map(|bound| Answer::Busy { command: id, bound }),
         };
-        if answer.is_some() {
-            ctx.push(Effect::AckTransport {
-                delivery: arrival.delivery,
-            });
-            return answer;
+        if answer.is_none() {
+            self.admit(ctx, now, arrival);
         }
-        self.admit(ctx, now, arrival);
-        None
+        answer
     }
 
     /// The bound that one more command would break.
@@ -158,20 +155,23 @@ impl Commands {
     /// The journal has no room for a command that was about to be taken in.
     pub(crate) fn admission_refused(
         &mut self,
-        ctx: &mut Context,
         id: CommandId,
         why: &PersistRefusal,
-    ) -> Option<Answer> {
-        let held = self.held.remove(&id)?;
-        if let Phase::Arriving { delivery } = held.phase {
-            ctx.push(Effect::AckTransport { delivery });
-        }
+    ) -> Option<(Answer, Delivery)> {
+        let arriving = |held: &mut Held| matches!(held.phase, Phase::Arriving { .. });
+        let (_, held) = self
+            .held
+            .extract_if(id..=id, |_, held| arriving(held))
+            .next()?;
+        let Phase::Arriving { delivery } = held.phase else {
+            return None;
+        };
         let bound = match why {
             PersistRefusal::Stream { cap_bytes, .. } => Bound::ResultBytes(*cap_bytes),
             PersistRefusal::Ledger { cap_bytes } => Bound::InboxBytes(*cap_bytes),
             PersistRefusal::Disk { .. } => Bound::Disk,
         };
-        Some(Answer::Busy { command: id, bound })
+        Some((Answer::Busy { command: id, bound }, delivery))
     }
 
     /// Stops a command, begun or not.
