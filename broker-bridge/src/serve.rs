@@ -144,7 +144,7 @@ impl Bridge {
         let store = Store::open(state_dir).await?;
         let root = Arc::new(Root::open_or_create(state_dir)?);
         let signing = Arc::new(Signing::open_or_create(&root, state_dir)?);
-        let hub = start_hub(options, store.clone(), &root, &signing).await?;
+        let hub = start_hub(options, store, &root, &signing).await?;
         let sessions = Arc::new(hub.clone());
         let limits = mqtt::Limits {
             connections: options.connections,
@@ -157,11 +157,7 @@ impl Bridge {
         let http = TcpListener::bind(options.http)
             .await
             .map_err(bind_fault("--http", options.http))?;
-        let config = api::Config {
-            scheme: "http",
-            clock: jiff::Timestamp::now,
-        };
-        let api = Api::start(store, config).await?;
+        let api = Api::start(hub.clone(), api::Config { scheme: "http" }).await?;
         Ok(Self {
             hub,
             root,
