@@ -136,6 +136,10 @@ impl Hub {
                     record,
                 },
             ) => {
+                if record.class().is_some_and(|of_record| of_record != class) {
+                    tracing::warn!(node_id = %session.node, %topic, "a record is on another stream than its own");
+                    return ready(Verdict::Discarded);
+                }
                 let Some(greeted) = session.greeted().filter(|greeted| greeted.outbox == outbox)
                 else {
                     tracing::warn!(node_id = %session.node, "a record came before its hello");

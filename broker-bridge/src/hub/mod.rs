@@ -25,6 +25,9 @@ mod node;
 mod session;
 mod timer;
 
+#[cfg(test)]
+mod tests;
+
 pub use clock::Clock;
 pub use command::{CancelError, SendCommand, SendCommandError};
 pub use node::{NodeChangeError, release};

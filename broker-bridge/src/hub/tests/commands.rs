@@ -1,0 +1,304 @@
+//! The life of a command: sent, delayed, repeated, cancelled, expired.
+
+use super::*;
+use crate::store::OutputKey;
+use holdfast_bridge_core::invocation::Status;
+
+#[tokio::test]
+async fn a_command_runs_and_its_result_and_output_are_kept() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    let command = agent.command(&wire).await;
+    assert_eq!(
+        (command.id, command.expires_unix_ms),
+        (id, u64::try_from(NOW).unwrap() + 60_000)
+    );
+    agent.result(&wire, id, InvocationState::InProgress).await;
+    let long = "ä".repeat(20_000);
+    for (at, piece) in long.as_bytes().chunks(16 * 1024).enumerate() {
+        agent.record(&wire, output(id, at * 16 * 1024, piece)).await;
+    }
+    agent.result(&wire, id, InvocationState::Success).await;
+
+    let invocation = world.invocation(id, agent.node).await;
+    assert_eq!(invocation.state.details, StatusDetails::Success);
+    assert_eq!(
+        (invocation.response_code(), invocation.started),
+        (0, Some(NOW))
+    );
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(
+        (command.details, command.completed_count),
+        (StatusDetails::Success, 1)
+    );
+    let key = OutputKey {
+        command: id,
+        node: agent.node,
+        step: 0,
+        stream: OutputStream::Stdout,
+    };
+    let (shown, more) = world.store().output_text(key, 24_000).await.unwrap();
+    assert_eq!((shown.as_str(), more), (long.as_str(), false));
+    let (shown, more) = world.store().output_text(key, 100).await.unwrap();
+    assert_eq!((shown.chars().count(), more), (100, true));
+    let (middle, more) = world.store().output(key, 16_390, 10).await.unwrap();
+    assert_eq!(
+        (middle.as_slice(), more),
+        (&long.as_bytes()[16_390..16_400], true)
+    );
+}
+
+#[tokio::test]
+async fn an_offline_node_is_delayed_and_succeeds_when_it_returns() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(world.details(id, agent.node).await, StatusDetails::Delayed);
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, id);
+    agent.result(&wire, id, InvocationState::Success).await;
+    world.reaches(id, agent.node, StatusDetails::Success).await;
+}
+
+#[tokio::test]
+async fn a_send_that_was_not_acknowledged_is_repeated_under_the_same_id() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    // It is on the wire, and the link breaks before the agent has it.
+    drop(wire.outbound().await);
+    world.offline(&agent, wire).await;
+    assert_eq!(world.details(id, agent.node).await, StatusDetails::Delayed);
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, id);
+    assert_eq!(
+        world.details(id, agent.node).await,
+        StatusDetails::InProgress
+    );
+}
+
+#[tokio::test]
+async fn a_bridge_that_dies_between_send_and_result_takes_the_result_once() {
+    let mut world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    agent.result(&wire, id, InvocationState::InProgress).await;
+    world.restart().await;
+    let wire = world.online(&mut agent).await;
+    // The agent knows it by its id, and says so.
+    assert_eq!(agent.command(&wire).await.id, id);
+    let known = Answer::Known {
+        command: id,
+        state: InvocationState::InProgress,
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(known))
+        .await;
+    agent.result(&wire, id, InvocationState::Success).await;
+    agent.result(&wire, id, InvocationState::Failed).await;
+    assert_eq!(world.details(id, agent.node).await, StatusDetails::Success);
+}
+
+#[tokio::test]
+async fn a_delivered_command_is_not_sent_to_a_new_life_of_the_outbox() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    agent.result(&wire, id, InvocationState::InProgress).await;
+    world.offline(&agent, wire).await;
+    agent.outbox = OutboxId(99);
+    agent.heads = Default::default();
+    let wire = world.online(&mut agent).await;
+    // A second command shows that nothing came before it.
+    let second = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, second);
+}
+
+#[tokio::test]
+async fn a_busy_node_is_delayed_and_asked_again() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    let busy = Answer::Busy {
+        command: id,
+        bound: holdfast_protocol::up::Bound::Commands(1),
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(busy))
+        .await;
+    world.reaches(id, agent.node, StatusDetails::Delayed).await;
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 0);
+    world.pass(11);
+    world.hub.tick().await;
+    assert_eq!(agent.command(&wire).await.id, id);
+}
+
+#[tokio::test]
+async fn a_stale_counter_is_answered_by_a_frame_above_it() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    agent.counter += 1000;
+    let stale = Answer::Stale {
+        command: Some(id),
+        counter: agent.counter,
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(stale))
+        .await;
+    assert_eq!(agent.command(&wire).await.id, id);
+}
+
+#[tokio::test]
+async fn cancel_ends_what_waits_and_tells_the_node_of_the_rest() {
+    let world = World::new().await;
+    let (mut here, away) = (world.agent(1).await, world.agent(2).await);
+    let wire = world.online(&mut here).await;
+    let id = world.send(&[here.node, away.node], |_| {}).await.id;
+    here.command(&wire).await;
+    world
+        .hub
+        .cancel_command(world.caller(), id, vec![])
+        .await
+        .unwrap();
+    assert_eq!(world.details(id, away.node).await, StatusDetails::Cancelled);
+    assert_eq!(
+        world.details(id, here.node).await,
+        StatusDetails::Cancelling
+    );
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(command.details.status(), Status::Cancelling);
+    assert!(matches!(here.next(&wire).await, Down::Cancel(cancel) if cancel.command == id));
+    // The link breaks: the cancel comes again with the next hello, the command does not.
+    world.offline(&here, wire).await;
+    let wire = world.online(&mut here).await;
+    assert!(matches!(here.next(&wire).await, Down::Cancel(cancel) if cancel.command == id));
+    here.result(&wire, id, InvocationState::Cancelled).await;
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(command.details, StatusDetails::Cancelled);
+    let stranger = NodeId::from_random([9; 9]);
+    assert!(
+        world
+            .hub
+            .cancel_command(world.caller(), id, vec![stranger])
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_fetched_expires_and_is_not_sent_later() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    world.pass(61);
+    world.hub.tick().await;
+    assert_eq!(
+        world.details(id, agent.node).await,
+        StatusDetails::DeliveryTimedOut
+    );
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(
+        (command.delivery_timed_out_count, command.error_count),
+        (1, 0)
+    );
+    let wire = world.online(&mut agent).await;
+    let second = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, second);
+}
+
+#[tokio::test]
+async fn a_late_result_replaces_the_guess_once() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    let sent = wire.outbound().await;
+    // The agent has it, its acknowledgement is lost with the link.
+    agent.open(&sent);
+    world.offline(&agent, wire).await;
+    world.pass(61);
+    world.hub.tick().await;
+    assert_eq!(
+        world.details(id, agent.node).await,
+        StatusDetails::DeliveryTimedOut
+    );
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 1);
+    let wire = world.online(&mut agent).await;
+    agent.result(&wire, id, InvocationState::Success).await;
+    let invocation = world.invocation(id, agent.node).await;
+    assert_eq!(
+        (invocation.state.details, invocation.state.late),
+        (StatusDetails::Success, true)
+    );
+    agent.result(&wire, id, InvocationState::Failed).await;
+    assert_eq!(world.details(id, agent.node).await, StatusDetails::Success);
+}
+
+#[tokio::test]
+async fn a_run_past_every_bound_gives_its_slot_back() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let command = world.send(&[agent.node], |_| {}).await;
+    agent.command(&wire).await;
+    agent
+        .result(&wire, command.id, InvocationState::InProgress)
+        .await;
+    world.pass(61);
+    world.hub.tick().await;
+    assert_eq!(
+        world.details(command.id, agent.node).await,
+        StatusDetails::InProgress
+    );
+    world.pass(command.run_bound_ms / 1000);
+    world.hub.tick().await;
+    assert_eq!(
+        world.details(command.id, agent.node).await,
+        StatusDetails::ExecutionTimedOut
+    );
+    assert_eq!(world.store().slots_held(command.id).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_command_that_no_node_could_run_is_refused_and_not_stored() {
+    let world = World::new().await;
+    let agent = world.agent(1).await;
+    let good = SendCommand {
+        document_name: "AWS-RunShellScript".into(),
+        parameters: [("commands".to_owned(), vec!["uptime".to_owned()])].into(),
+        instance_ids: vec![agent.node.to_string()],
+        timeout_seconds: 60,
+        ..SendCommand::default()
+    };
+    let wrong: [fn(&mut SendCommand); 4] = [
+        |request| request.document_name = "Nope".into(),
+        |request| request.parameters.clear(),
+        |request| request.instance_ids = vec![NodeId::from_random([8; 9]).to_string()],
+        |request| request.document_hash = Some([0; 32].into()),
+    ];
+    for change in wrong {
+        let mut request = good.clone();
+        change(&mut request);
+        assert!(
+            world
+                .hub
+                .send_command(world.caller(), request)
+                .await
+                .is_err()
+        );
+    }
+    let none = world
+        .store()
+        .commands(&Default::default(), &crate::store::Page::first(10))
+        .await;
+    assert!(none.unwrap().items.is_empty());
+}

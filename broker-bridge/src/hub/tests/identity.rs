@@ -1,0 +1,187 @@
+//! Who a node is: clones, take-over, quarantine, deregistration, restored bridges.
+
+use super::*;
+use crate::store::restore;
+use holdfast_protocol::down::HelloRefusalReason;
+use holdfast_protocol::up::Event;
+
+fn log(detail: &str) -> Record {
+    let name = "line".try_into().unwrap();
+    Record::Log(Event {
+        stamp: Agent::stamp(),
+        name,
+        detail: text(detail),
+    })
+}
+
+async fn refused(world: &World, agent: &mut Agent) -> HelloRefusalReason {
+    let wire = world.arrive(agent).await.unwrap();
+    let hello = Up::Hello(Box::new(agent.hello()));
+    wire.publish(Topic::Hello(agent.node), &hello).await;
+    match agent.next(&wire).await {
+        Down::HelloRefusal(refusal) => refusal.reason,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_clone_is_quarantined_until_it_is_released() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    world.online(&mut agent).await;
+    let mut clone = agent.clone();
+    world.online(&mut agent).await;
+    world.online(&mut agent).await;
+    assert_eq!(
+        refused(&world, &mut clone).await,
+        HelloRefusalReason::Quarantined
+    );
+    // Which of the two is the copy, nobody can tell: both stay out.
+    assert_eq!(
+        refused(&world, &mut agent).await,
+        HelloRefusalReason::Quarantined
+    );
+    let node = world.store().node(agent.node).await.unwrap().unwrap();
+    assert!(node.quarantine.unwrap().contains("copied"));
+    world.hub.release(world.caller(), agent.node).await.unwrap();
+    world.online(&mut agent).await;
+    assert_eq!(
+        refused(&world, &mut clone).await,
+        HelloRefusalReason::Quarantined
+    );
+}
+
+#[tokio::test]
+async fn a_lost_reply_is_no_clone() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    world.online(&mut agent).await;
+    for _ in 0..3 {
+        let wire = world.arrive(&agent).await.unwrap();
+        agent.clone().greet(&wire).await;
+    }
+    world.online(&mut agent).await;
+}
+
+#[tokio::test]
+async fn a_newer_connection_takes_over_and_the_older_ones_end_says_nothing() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let old = world.online(&mut agent).await;
+    let new = world.online(&mut agent).await;
+    assert!(old.mailbox.closed().is_some());
+    let verdict = agent.put(&old, Class::Log, 1, log("late")).await;
+    assert!(matches!(verdict, Verdict::Close(_)));
+    world.hub.disconnect(old.connection, Departure::Lost);
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&new).await.id, id);
+    assert_eq!(world.hub.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    world
+        .hub
+        .deregister(world.caller(), agent.node)
+        .await
+        .unwrap();
+    assert!(wire.mailbox.closed().is_some());
+    assert_eq!(
+        world.details(id, agent.node).await,
+        StatusDetails::Undeliverable
+    );
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 0);
+    assert_eq!(
+        world.arrive(&agent).await.err(),
+        Some(ConnectRefusal::Revoked)
+    );
+    assert!(
+        world
+            .hub
+            .deregister(world.caller(), agent.node)
+            .await
+            .is_err()
+    );
+    let audit = world
+        .store()
+        .audit(&crate::store::Page::first(1))
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(audit[0].operation, "DeregisterManagedInstance");
+    assert_eq!(audit[0].access_key_id, "AKIATEST");
+}
+
+#[tokio::test]
+async fn strangers_and_foreign_keys_are_not_let_in() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    agent.key = [9; 32];
+    assert_eq!(
+        world.arrive(&agent).await.err(),
+        Some(ConnectRefusal::Unknown)
+    );
+    agent.node = NodeId::from_random([8; 9]);
+    assert_eq!(
+        world.arrive(&agent).await.err(),
+        Some(ConnectRefusal::Unknown)
+    );
+}
+
+#[tokio::test]
+async fn a_restored_bridge_goes_on_and_counts_what_it_lost() {
+    let mut world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    agent.record(&wire, log("a")).await;
+    let backup = world.dir.path().join("backup.db");
+    world.store().backup(&backup).await.unwrap();
+    agent.record(&wire, log("b")).await;
+    let forgotten = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    world.online(&mut agent).await;
+    agent.heads[Class::Log.index()].acked = 2;
+
+    world.hub.stop().await;
+    assert!(restore(&world.state(), &backup, false, NOW).await.is_err());
+    restore(&world.state(), &backup, true, NOW).await.unwrap();
+    world.hub = World::start(world.state(), &world.clock).await;
+    let wire = world.arrive(&agent).await.unwrap();
+    let reply = agent.greet(&wire).await;
+    assert_eq!(reply.acks, [0, 0, 0, 2]);
+    agent.token = Some(reply.token);
+    let gaps = world.store().gaps(agent.node).await.unwrap();
+    assert_eq!(
+        (gaps[0].reason.as_str(), gaps[0].records),
+        ("bridge-restored", 1)
+    );
+    // The result of a command that it no longer knows is taken and acknowledged.
+    agent
+        .result(&wire, forgotten, InvocationState::Success)
+        .await;
+    assert!(matches!(agent.next(&wire).await, Down::Ack(ack) if ack.acks[0] == 1));
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, id);
+    let restored = world.store().meta(crate::store::RESTORED_AT).await.unwrap();
+    assert_eq!(restored, Some(NOW.to_string()));
+}
+
+#[tokio::test]
+async fn a_hello_of_another_revision_is_told_what_the_bridge_writes() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.arrive(&agent).await.unwrap();
+    let mut hello = agent.hello();
+    hello.revisions = (2, 3);
+    wire.publish(Topic::Hello(agent.node), &Up::Hello(Box::new(hello)))
+        .await;
+    let Down::HelloRefusal(refusal) = agent.next(&wire).await else {
+        panic!("not refused")
+    };
+    assert_eq!(refusal.reason, HelloRefusalReason::Revision(1, 1));
+}

@@ -1,0 +1,114 @@
+//! Rate control over many nodes.
+
+use super::*;
+
+#[tokio::test]
+async fn one_slot_over_twenty_nodes_never_overlaps() {
+    let world = World::new().await;
+    let mut agents = Vec::new();
+    for n in 1..=20 {
+        let mut agent = world.agent(n).await;
+        let wire = world.online(&mut agent).await;
+        agents.push((agent, wire));
+    }
+    let nodes: Vec<_> = agents.iter().map(|(agent, _)| agent.node).collect();
+    let id = world
+        .send(&nodes, |request| {
+            request.max_concurrency = "1".parse().unwrap()
+        })
+        .await
+        .id;
+    for (agent, wire) in &mut agents {
+        // The order of the nodes is that of their ids, so the next one is known.
+        assert_eq!(agent.command(wire).await.id, id);
+        assert_eq!(world.store().slots_held(id).await.unwrap(), 1);
+        agent.result(wire, id, InvocationState::Success).await;
+    }
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(
+        (command.details, command.completed_count),
+        (StatusDetails::Success, 20)
+    );
+}
+
+#[tokio::test]
+async fn errors_over_their_bound_terminate_the_rest() {
+    let world = World::new().await;
+    let mut agents = Vec::new();
+    for n in 1..=4 {
+        let mut agent = world.agent(n).await;
+        let wire = world.online(&mut agent).await;
+        agents.push((agent, wire));
+    }
+    let nodes: Vec<_> = agents.iter().map(|(agent, _)| agent.node).collect();
+    let id = world
+        .send(&nodes, |request| {
+            request.max_concurrency = "1".parse().unwrap()
+        })
+        .await
+        .id;
+    let (agent, wire) = &mut agents[0];
+    agent.command(wire).await;
+    agent.result(wire, id, InvocationState::Failed).await;
+    for node in &nodes[1..] {
+        world.reaches(id, *node, StatusDetails::Terminated).await;
+    }
+    let command = world.store().command(id).await.unwrap().unwrap();
+    assert_eq!(
+        (command.details, command.error_count),
+        (StatusDetails::Failed, 1)
+    );
+    assert_eq!(command.completed_count, 4);
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_holds_no_slot() {
+    let world = World::new().await;
+    let (away, mut here) = (world.agent(1).await, world.agent(2).await);
+    let wire = world.online(&mut here).await;
+    let nodes = [away.node, here.node];
+    let id = world
+        .send(&nodes, |request| {
+            request.max_concurrency = "1".parse().unwrap()
+        })
+        .await
+        .id;
+    assert_eq!(here.command(&wire).await.id, id);
+}
+
+#[tokio::test]
+async fn many_commands_reach_a_node_though_few_are_on_the_wire_at_once() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let mut wanted = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        wanted.insert(world.send(&[agent.node], |_| {}).await.id);
+    }
+    let wire = world.online(&mut agent).await;
+    while !wanted.is_empty() {
+        let id = agent.command(&wire).await.id;
+        assert!(wanted.remove(&id), "sent twice on one connection");
+    }
+}
+
+#[tokio::test]
+async fn targets_by_tag_name_the_nodes_that_carry_it() {
+    let world = World::new().await;
+    let agent = world.agent(1).await;
+    let by = |value: &str| vec![("tag:env".to_owned(), vec![value.to_owned()])];
+    let hit = world
+        .send(&[], |request| request.targets = by("test"))
+        .await;
+    assert_eq!(hit.target_count, 1);
+    assert_eq!(
+        world.details(hit.id, agent.node).await,
+        StatusDetails::Delayed
+    );
+    let none = world
+        .send(&[], |request| request.targets = by("prod"))
+        .await;
+    assert_eq!(
+        (none.target_count, none.details),
+        (0, StatusDetails::NoInstancesInTag)
+    );
+}
