@@ -307,7 +307,7 @@ impl Connection {
                     }
                 }
                 verdict = self.link.verdict(), if self.link.is_committing() => {
-                    if let Err(end) = self.settle(verdict) {
+                    if let Err(end) = self.settle(limits, verdict) {
                         return end;
                     }
                 }
@@ -334,12 +334,7 @@ impl Connection {
                 return Err(End::Graceful);
             }
         }
-        while self.outbox.waiting() < WRITE_BYTES {
-            let forwarded = self.link.forward(limits, &mut self.outbox.buffer);
-            if !forwarded.map_err(End::Closed)? {
-                break;
-            }
-        }
+        self.forward(limits)?;
         if let Some(reason) = self.mailbox.closed()
             && self.closing.is_none()
         {
@@ -358,6 +353,17 @@ impl Connection {
         }
     }
 
+    /// Moves messages from the mailbox to the outbox, as far as one write goes.
+    fn forward(&mut self, limits: &Limits) -> Result<(), End> {
+        while self.outbox.waiting() < WRITE_BYTES {
+            let forwarded = self.link.forward(limits, &mut self.outbox.buffer);
+            if !forwarded.map_err(End::Closed)? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the client is read: not while it has too much in flight, nor while closing.
     fn reads(&self, limits: &Limits) -> bool {
         self.closing.is_none()
@@ -365,7 +371,10 @@ impl Connection {
             && self.outbox.waiting() < ANSWER_BYTES_MAX + limits.packet_bytes
     }
 
-    fn settle(&mut self, verdict: Verdict) -> Result<(), End> {
+    /// Answers publishes. What was queued before their verdict goes first: the reply to a request
+    /// comes before the PUBACK that closes it, whichever this task noticed first.
+    fn settle(&mut self, limits: &Limits, verdict: Verdict) -> Result<(), End> {
+        self.forward(limits)?;
         self.link
             .settle(verdict, &mut self.outbox.buffer)
             .map_err(End::Closed)

@@ -332,3 +332,28 @@ async fn a_stop_lets_commits_finish_and_closes() {
     soon(&mut world.running).await.unwrap();
     assert!(TcpStream::connect(world.address).await.is_err());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reply_queued_before_the_verdict_comes_before_the_puback() {
+    let mut world = World::new(Limits::default()).await;
+    let own = node(1);
+    let (mut raw, arrival) = world.node(own).await;
+    let control = Topic::Control(own);
+    raw.send(&subscribe(1, &control.to_string())).await;
+    raw.expect(b"\x90\x03\0\x01\x01").await;
+    let reply = packet(0x30, &[&text(&control.to_string()), b"reply"]);
+    for _ in 0..200 {
+        raw.send(&publish(&Topic::Hello(own).to_string(), 2, b"hello"))
+            .await;
+        let verdict = world.published().await.2;
+        let message = Outbound {
+            topic: control,
+            payload: (&b"reply"[..]).into(),
+            delivery: None,
+        };
+        arrival.mailbox.send(message).unwrap();
+        verdict.send(Verdict::Accepted).unwrap();
+        raw.expect(&reply).await;
+        raw.expect(b"\x40\x02\0\x02").await;
+    }
+}
