@@ -23,6 +23,10 @@ use zeroize::Zeroizing;
 
 const ROOT_NAME: &str = "Holdfast root";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// A certificate begins this long before it is issued, so that a clock that is set back a little
+/// does not make it one that is not good yet. Nodes take its begin for its issue, and renew at
+/// two thirds of its life: so it must not begin much earlier.
+const BACKDATED: Duration = Duration::from_secs(5 * 60);
 /// How long the endpoint's certificate is good for; each start of the bridge makes a new one.
 const SERVER_DAYS: u32 = 3650;
 
@@ -148,11 +152,12 @@ impl Root {
         now_unix_ms: u64,
         days: u32,
     ) -> Result<NodeCertificate, PkiError> {
-        let not_after = Duration::from_millis(now_unix_ms) + DAY * days;
+        let now = Duration::from_millis(now_unix_ms);
+        let not_after = now + DAY * days;
         let serial = random_serial()?;
         let fault = issue_fault(node.as_str());
         let name = format!("urn:holdfast:node:{node}");
-        let mut params = leaf_params(node.as_str(), serial, not_after);
+        let mut params = leaf_params(node.as_str(), serial, now, not_after);
         params.subject_alt_names = vec![SanType::URI(name.try_into().map_err(&fault)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let certificate = params
@@ -184,8 +189,9 @@ impl Root {
     ) -> Result<(CertificateDer<'static>, Zeroizing<Vec<u8>>), PkiError> {
         let (pkcs8, pair) = generate()?;
         let fault = issue_fault(SERVER_NAME);
-        let not_after = Duration::from_millis(now_unix_ms) + DAY * SERVER_DAYS;
-        let mut params = leaf_params(SERVER_NAME, random_serial()?, not_after);
+        let now = Duration::from_millis(now_unix_ms);
+        let not_after = now + DAY * SERVER_DAYS;
+        let mut params = leaf_params(SERVER_NAME, random_serial()?, now, not_after);
         params.subject_alt_names = vec![SanType::DnsName(SERVER_NAME.try_into().map_err(&fault)?)];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let certificate = params
@@ -268,7 +274,12 @@ fn self_signed(pair: &Ed25519KeyPair) -> Result<Vec<u8>, PkiError> {
         .map_err(issue_fault(ROOT_NAME))
 }
 
-fn leaf_params(common_name: &str, serial: [u8; 16], not_after: Duration) -> CertificateParams {
+fn leaf_params(
+    common_name: &str,
+    serial: [u8; 16],
+    now: Duration,
+    not_after: Duration,
+) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = rcgen::DistinguishedName::new();
     params
@@ -277,8 +288,7 @@ fn leaf_params(common_name: &str, serial: [u8; 16], not_after: Duration) -> Cert
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.serial_number = Some(SerialNumber::from_slice(&serial));
     params.use_authority_key_identifier_extension = true;
-    // A bridge whose clock was behind must not issue what is not good yet.
-    params.not_before = date_time_ymd(2000, 1, 1);
+    params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(BACKDATED);
     params.not_after = date_time_ymd(1970, 1, 1) + not_after;
     params
 }

@@ -89,6 +89,10 @@ fn a_node_certificate_names_its_node_and_ends_on_its_day() {
     assert_eq!(identity.not_after_unix_ms, issued.not_after_unix_ms);
     assert_eq!(issued.not_after_unix_ms, NOW + 60 * DAY_MS);
     verify(&root, &issued.der, NOW).unwrap();
+    // Nodes count two thirds of its life from its begin.
+    let (_, parsed) = x509_parser::parse_x509_certificate(&issued.der).unwrap();
+    let begins = parsed.validity().not_before.timestamp().unsigned_abs() * 1000;
+    assert!((NOW - DAY_MS..=NOW).contains(&begins));
     let expired = verify(&root, &issued.der, NOW + 61 * DAY_MS).unwrap_err();
     assert!(expired.to_string().contains("expired"), "{expired}");
 }
