@@ -28,7 +28,10 @@ use tokio_rustls::client::TlsStream;
 mod abuse;
 mod nodes;
 
-const NOW: u64 = 1_790_000_000_000;
+/// TLS compares certificates with the OS clock, so these begin now.
+fn now() -> u64 {
+    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap()
+}
 
 /// What the endpoint told the hub of these tests.
 #[derive(Debug)]
@@ -94,7 +97,7 @@ impl World {
             told: sender,
             refusals: Mutex::default(),
         });
-        let tls = server_config(&root, NOW).unwrap();
+        let tls = server_config(&root, now()).unwrap();
         let sessions = Arc::clone(&hub) as Arc<dyn Sessions>;
         let endpoint = Endpoint::bind("127.0.0.1:0".parse().unwrap(), tls, limits, sessions)
             .await
@@ -131,7 +134,7 @@ impl World {
         let pkcs8 = Ed25519KeyPair::generate_pkcs8(&random).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
         let key = holdfast_protocol::enrol::public_key(&pair).unwrap();
-        let issued = self.root.issue_node(&node, &key, NOW, 90).unwrap();
+        let issued = self.root.issue_node(&node, &key, now(), 90).unwrap();
         let key = PrivatePkcs8KeyDer::from(pkcs8.as_ref().to_vec());
         builder
             .with_client_auth_cert(vec![CertificateDer::from(issued.der)], key.into())
