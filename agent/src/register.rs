@@ -293,11 +293,13 @@ async fn exchange(
                     address: address.clone(),
                     source: end,
                 }),
-                Some(Incoming::Publish { topic, frame, packet }) = incoming.recv() => {
-                    if topic == reply {
+                arrived = incoming.recv() => match arrived {
+                    Some(Incoming::Publish { topic, frame, packet }) if topic == reply => {
                         return Ok((packet, frame));
                     }
-                }
+                    // The transport's acknowledgement, or a topic nobody asked for.
+                    Some(_) | None => {}
+                },
             }
         }
     };
