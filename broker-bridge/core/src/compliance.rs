@@ -156,7 +156,12 @@ pub fn items<'a>(
                 .into_iter()
                 .find(|text| !text.is_empty())
                 .unwrap_or_default();
-            let id = if patch.arch.is_empty() {
+            // A KBId may end with the architecture already, as apt's packages are named.
+            let named = patch.arch.is_empty()
+                || id
+                    .strip_suffix(&patch.arch)
+                    .is_some_and(|name| name.ends_with('.'));
+            let id = if named {
                 id.to_owned()
             } else {
                 format!("{id}.{}", patch.arch)

@@ -114,6 +114,18 @@ impl StatusDetails {
             .find(|details| details.as_str() == name)
     }
 
+    /// The status of a command with these details: a command has no `Delayed` of its own
+    /// (`CommandStatus`), so one whose nodes are all away is `Pending`.
+    #[must_use]
+    pub fn command_status(self) -> Status {
+        let status = self.status();
+        if status == Status::Delayed {
+            Status::Pending
+        } else {
+            status
+        }
+    }
+
     /// Whether it counts towards `MaxErrors`: what ran and did not end well does, what could not
     /// be delivered does not.
     #[must_use]

@@ -197,7 +197,13 @@ pub(super) async fn list_summaries(
     let mut by_type: BTreeMap<String, [SeveritySummary; 2]> = BTreeMap::new();
     for (facts, nodes) in counts {
         if has_all(&conditions, &facts) {
-            let [compliant, non_compliant] = by_type.entry(facts.compliance_type).or_default();
+            let [compliant, non_compliant] =
+                by_type.entry(facts.compliance_type).or_insert_with(|| {
+                    [
+                        by_severity(&BySeverity::default()),
+                        by_severity(&BySeverity::default()),
+                    ]
+                });
             let summary = if facts.compliant {
                 compliant
             } else {

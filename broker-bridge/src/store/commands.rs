@@ -186,7 +186,7 @@ pub(crate) async fn insert(
     .bind(new.run_bound_ms)
     .bind(&new.requested_by)
     .bind(&new.extras)
-    .bind(new.details.status().as_str())
+    .bind(new.details.command_status().as_str())
     .bind(new.details.as_str())
     .bind(signed(nodes.len() as u64))
     .execute(&mut *connection)
@@ -261,7 +261,7 @@ pub(crate) async fn refresh(
          error_count = $4, delivery_timed_out_count = $5, finished = $6, target_count = $7 \
          WHERE command_id = $8",
     )
-    .bind(summary.details.status().as_str())
+    .bind(summary.details.command_status().as_str())
     .bind(summary.details.as_str())
     .bind(i64::from(summary.completed))
     .bind(i64::from(summary.errors))

@@ -49,7 +49,7 @@ fn shown(command: Command) -> shape::Command {
         instance_ids: Some(command.instance_ids),
         targets: Some(targets.collect()),
         requested_date_time: Some(timestamp(command.requested)),
-        status: Some(command.details.status().as_str().to_owned()),
+        status: Some(command.details.command_status().as_str().to_owned()),
         status_details: Some(command.details.as_str().to_owned()),
         max_concurrency: Some(command.max_concurrency),
         max_errors: Some(command.max_errors),

@@ -3,6 +3,7 @@
 
 use holdfast_aws_api::ApiError;
 use holdfast_aws_api::shape::commands::CommandPlugin;
+use holdfast_bridge_core::invocation::Status;
 use holdfast_documents::Document;
 use holdfast_protocol::up::OutputStream;
 
@@ -48,13 +49,27 @@ pub(super) fn step_names(command: &Command) -> Vec<String> {
 fn awaited_plugin(name: String, record: &InvocationRecord) -> CommandPlugin {
     CommandPlugin {
         name: Some(name),
-        status: Some(record.state.details.status().as_str().to_owned()),
+        status: Some(awaited_status(record.state.details.status()).to_owned()),
         status_details: Some(record.state.details.as_str().to_owned()),
         response_code: Some(-1),
         output: Some(String::new()),
         standard_output_url: Some(String::new()),
         standard_error_url: Some(String::new()),
         ..CommandPlugin::default()
+    }
+}
+
+/// A plugin's status before its invocation has one: `CommandPluginStatus` has neither `Delayed` nor `Cancelling`.
+fn awaited_status(invocation: Status) -> &'static str {
+    match invocation {
+        Status::Delayed => Status::Pending.as_str(),
+        Status::Cancelling => Status::InProgress.as_str(),
+        Status::Pending
+        | Status::InProgress
+        | Status::Success
+        | Status::Cancelled
+        | Status::TimedOut
+        | Status::Failed => invocation.as_str(),
     }
 }
 

@@ -166,6 +166,15 @@ impl Signer {
         }
     }
 
+    pub(super) fn get(path: &str) -> Self {
+        Self {
+            method: "GET",
+            path: path.to_owned(),
+            target: None,
+            ..Self::post("", Vec::new())
+        }
+    }
+
     pub(super) fn signed(&self) -> Request<Body> {
         let date = self.at.strftime("%Y%m%dT%H%M%SZ").to_string();
         let mut headers = vec![("host", HOST.to_owned()), ("x-amz-date", date.clone())];
@@ -179,7 +188,8 @@ impl Signer {
             .map(|(name, value)| format!("{name}:{value}\n"))
             .collect();
         let hash = hex::encode(Sha256::digest(&self.body));
-        let canonical = format!("{}\n{}\n\n{lines}\n{names}\n{hash}", self.method, self.path);
+        let path = self.path.replace('%', "%25");
+        let canonical = format!("{}\n{path}\n\n{lines}\n{names}\n{hash}", self.method);
         let day = &date[..8];
         let scope = format!("{day}/{REGION}/{}/aws4_request", self.service);
         let canonical = hex::encode(Sha256::digest(canonical.as_bytes()));
