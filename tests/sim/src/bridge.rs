@@ -1,0 +1,359 @@
+//! The bridge as a model around its real core: a store that commits, sessions, a dispatcher.
+//! Never acknowledges what is not committed, never sends what is not recorded.
+
+mod ingest;
+
+use crate::machine::EPOCH_UNIX_MS;
+use holdfast_bridge_core::invocation::{Event, Invocation, Stage};
+use holdfast_bridge_core::rate::{self, Admission, Limits, Tally};
+use holdfast_bridge_core::token::{Chain, TokenKey};
+use holdfast_protocol::down::{self, Cancel, Down};
+use holdfast_protocol::report::Table;
+use holdfast_protocol::seal::{Address, Sealer};
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::InvocationUpdate;
+use holdfast_protocol::{CommandId, NodeId, OutboxId};
+use std::collections::BTreeMap;
+
+/// Wait before a busy node is asked again.
+const BUSY_MS: u64 = 5_000;
+
+/// One invocation, with what came of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Row {
+    pub(crate) state: Invocation,
+    pub(crate) result: Option<InvocationUpdate>,
+    /// Bytes of output that came, by step.
+    pub(crate) output_bytes: BTreeMap<u8, u64>,
+}
+
+/// One command.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandRow {
+    pub(crate) command: down::Command,
+    pub(crate) limits: Limits,
+    /// Longest run of all its steps.
+    pub(crate) run_bound_ms: u64,
+    pub(crate) rows: BTreeMap<NodeId, Row>,
+}
+
+/// One node.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NodeRow {
+    chain: Option<Chain>,
+    applied: BTreeMap<OutboxId, [u64; 4]>,
+    counter: u64,
+    pub(crate) quarantined: bool,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// What survives a crash of the bridge, and what a backup copies.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Store {
+    pub(crate) nodes: BTreeMap<NodeId, NodeRow>,
+    pub(crate) commands: BTreeMap<CommandId, CommandRow>,
+    /// Records that will never come, counted.
+    pub(crate) gaps: u64,
+}
+
+#[derive(Debug)]
+struct Session {
+    connection: u64,
+    outbox: OutboxId,
+    /// Whether the hello was accepted and its streams fit.
+    open: bool,
+    next_packet: u16,
+    unacked: BTreeMap<u16, CommandId>,
+    busy_until: u64,
+}
+
+/// A frame that waits for the next commit.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) connection: u64,
+    pub(crate) node: NodeId,
+    pub(crate) topic: Topic,
+    pub(crate) frame: Vec<u8>,
+    pub(crate) acknowledged: bool,
+}
+
+/// What the world has to do for the bridge.
+#[derive(Debug)]
+pub(crate) enum Out {
+    Publish {
+        connection: u64,
+        packet: u16,
+        topic: Topic,
+        frame: Vec<u8>,
+    },
+    PubAck {
+        connection: u64,
+    },
+    Close {
+        connection: u64,
+    },
+}
+
+/// The bridge.
+pub(crate) struct Bridge {
+    pub(crate) store: Store,
+    pub(crate) up: bool,
+    sealer: Sealer,
+    tokens: TokenKey,
+    sessions: BTreeMap<NodeId, Session>,
+    incoming: Vec<Incoming>,
+    out: Vec<Out>,
+    /// Results that contradicted one another.
+    pub(crate) contradictions: Vec<String>,
+}
+
+/// The bridge's clock.
+pub(crate) fn unix_ms(now: u64) -> u64 {
+    EPOCH_UNIX_MS + now
+}
+
+impl Bridge {
+    pub(crate) fn new(sealer: Sealer) -> Self {
+        Self {
+            store: Store::default(),
+            up: true,
+            sealer,
+            tokens: TokenKey::new(&[7; 32]),
+            sessions: BTreeMap::new(),
+            incoming: Vec::new(),
+            out: Vec::new(),
+            contradictions: Vec::new(),
+        }
+    }
+
+    /// The process dies: what was not committed is gone.
+    pub(crate) fn die(&mut self) {
+        self.up = false;
+        self.sessions.clear();
+        self.incoming.clear();
+        self.out.clear();
+    }
+
+    pub(crate) fn receive(&mut self, incoming: Incoming) {
+        self.incoming.push(incoming);
+    }
+
+    /// Commits what has come, then tells what follows from it.
+    pub(crate) fn commit(&mut self, now: u64, random: [u8; 16]) -> Vec<Out> {
+        let mut acknowledged = Vec::new();
+        for incoming in std::mem::take(&mut self.incoming) {
+            if incoming.acknowledged {
+                acknowledged.push(incoming.connection);
+            }
+            self.ingest(now, &incoming, random);
+        }
+        let told = acknowledged
+            .into_iter()
+            .map(|connection| Out::PubAck { connection });
+        self.out.extend(told);
+        self.dispatch(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// Time passes: expiry, and what may be sent again.
+    pub(crate) fn tick(&mut self, now: u64) -> Vec<Out> {
+        let unix = unix_ms(now);
+        for row in self.store.commands.values_mut() {
+            let expires = row.command.expires_unix_ms;
+            for invocation in row.rows.values_mut() {
+                if unix >= expires {
+                    invocation.state.apply(Event::DeliveryExpired);
+                }
+                if unix >= expires + row.run_bound_ms {
+                    invocation.state.apply(Event::BoundPassed);
+                }
+            }
+        }
+        self.dispatch(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// A connection has ended.
+    pub(crate) fn closed(&mut self, node: NodeId, connection: u64) {
+        if self
+            .sessions
+            .get(&node)
+            .is_some_and(|session| session.connection == connection)
+        {
+            self.sessions.remove(&node);
+            self.presence(node, Event::LinkLost);
+        }
+    }
+
+    fn presence(&mut self, node: NodeId, event: Event) {
+        for command in self.store.commands.values_mut() {
+            if let Some(row) = command.rows.get_mut(&node) {
+                row.state.apply(event);
+            }
+        }
+    }
+
+    /// The command whose publish awaits the transport's acknowledgement.
+    pub(crate) fn awaits(&self, node: NodeId, connection: u64, packet: u16) -> Option<CommandId> {
+        let session = self.sessions.get(&node)?;
+        let found = session.unacked.get(&packet)?;
+        (session.connection == connection).then_some(*found)
+    }
+
+    /// The node's transport has a publish.
+    pub(crate) fn delivered(&mut self, node: NodeId, connection: u64, packet: u16) {
+        let Some(session) = self.sessions.get_mut(&node) else {
+            return;
+        };
+        if session.connection != connection {
+            return;
+        }
+        if let Some(command) = session.unacked.remove(&packet) {
+            self.apply(node, command, Event::Delivered);
+        }
+    }
+
+    fn apply(&mut self, node: NodeId, command: CommandId, event: Event) {
+        let row = self.store.commands.get_mut(&command);
+        if let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) {
+            row.state.apply(event);
+        }
+    }
+
+    /// A command comes through the API.
+    pub(crate) fn submit(&mut self, now: u64, row: CommandRow) -> Vec<Out> {
+        self.store.commands.insert(row.command.id, row);
+        self.dispatch(now);
+        std::mem::take(&mut self.out)
+    }
+
+    /// A new invocation of a node.
+    pub(crate) fn row(&self, node: NodeId) -> Row {
+        let online = self.sessions.get(&node).is_some_and(|session| session.open);
+        Row {
+            state: Invocation::new(online),
+            result: None,
+            output_bytes: BTreeMap::new(),
+        }
+    }
+
+    /// A cancel comes through the API.
+    pub(crate) fn cancel(&mut self, command: CommandId) -> Vec<Out> {
+        let Some(row) = self.store.commands.get_mut(&command) else {
+            return Vec::new();
+        };
+        let mut asked = Vec::new();
+        for (node, row) in &mut row.rows {
+            row.state.apply(Event::Cancel);
+            if row.state.stage == Stage::Sent {
+                asked.push(*node);
+            }
+        }
+        for node in asked {
+            self.send(node, &Down::Cancel(Cancel { command }), None);
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// Sends what may be sent, recorded before it leaves.
+    fn dispatch(&mut self, now: u64) {
+        let mut sends = Vec::new();
+        for (id, command) in &mut self.store.commands {
+            let rows = command.rows.values();
+            let count = |which: &dyn Fn(&&Row) -> bool| {
+                u32::try_from(rows.clone().filter(which).count()).unwrap_or(u32::MAX)
+            };
+            let tally = Tally {
+                waiting: count(&|row| row.state.is_waiting()),
+                held: count(&|row| row.state.slot),
+                errors: count(&|row| row.state.details.counts_as_error()),
+            };
+            match rate::admit(command.limits, tally) {
+                Admission::Hold => {}
+                Admission::Terminate => {
+                    for row in command.rows.values_mut() {
+                        row.state.apply(Event::Terminate);
+                    }
+                }
+                Admission::Send(many) if unix_ms(now) < command.command.expires_unix_ms => {
+                    let sessions = &self.sessions;
+                    let ready = |node: &NodeId| {
+                        let session = sessions.get(node);
+                        session.is_some_and(|session| session.open && session.busy_until <= now)
+                    };
+                    let waiting = command
+                        .rows
+                        .iter_mut()
+                        .filter(|(node, row)| row.state.is_waiting() && ready(node));
+                    for (node, row) in waiting.take(many as usize) {
+                        row.state.apply(Event::Sent);
+                        sends.push((*node, *id));
+                    }
+                }
+                Admission::Send(_) => {}
+            }
+        }
+        for (node, id) in sends {
+            self.send_command(node, id);
+        }
+    }
+
+    fn send_command(&mut self, node: NodeId, id: CommandId) {
+        if let Some(row) = self.store.commands.get(&id) {
+            let down = Down::Command(Box::new(row.command.clone()));
+            self.send(node, &down, Some(id));
+        }
+    }
+
+    fn send(&mut self, node: NodeId, down: &Down, command: Option<CommandId>) {
+        let Some(session) = self.sessions.get_mut(&node) else {
+            return;
+        };
+        let Some(row) = self.store.nodes.get_mut(&node) else {
+            return;
+        };
+        row.counter += 1;
+        let address = Address {
+            node,
+            outbox: session.outbox,
+        };
+        let certified = matches!(down, Down::HelloReply(_) | Down::HelloRefusal(_));
+        let Ok(frame) = self.sealer.seal(&address, row.counter, certified, down) else {
+            return;
+        };
+        session.next_packet = session.next_packet.wrapping_add(1);
+        let packet = session.next_packet;
+        if let Some(command) = command {
+            session.unacked.insert(packet, command);
+        }
+        let topic = if command.is_some() {
+            Topic::Command(node)
+        } else {
+            Topic::Control(node)
+        };
+        self.out.push(Out::Publish {
+            connection: session.connection,
+            packet,
+            topic,
+            frame,
+        });
+    }
+
+    /// The operator releases every node that is quarantined: its chain begins anew.
+    pub(crate) fn release_all(&mut self) {
+        for row in self.store.nodes.values_mut().filter(|row| row.quarantined) {
+            row.quarantined = false;
+            row.chain = None;
+        }
+    }
+
+    /// Whether every invocation has ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        let mut rows = self
+            .store
+            .commands
+            .values()
+            .flat_map(|row| row.rows.values());
+        rows.all(|row| row.state.stage == Stage::Closed)
+    }
+}

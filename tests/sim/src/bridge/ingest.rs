@@ -1,0 +1,318 @@
+//! What nodes say, applied once and in order by the bridge's real core.
+//! Never applies a record of a session that is not open.
+
+use super::{BUSY_MS, Bridge, Incoming, Out, Session, unix_ms};
+use holdfast_bridge_core::invocation::{Event, Stage};
+use holdfast_bridge_core::report::{self, Applied, BASES_MAX};
+use holdfast_bridge_core::stream::{self, Acceptance};
+use holdfast_bridge_core::token::Verdict;
+use holdfast_protocol::bounded::{List, Text};
+use holdfast_protocol::down::{
+    Ack, Cancel, Down, HelloRefusal, HelloRefusalReason, HelloReply, Resync,
+};
+use holdfast_protocol::report::Report;
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::{
+    Answer, Class, GapReason, Hello, InvocationUpdate, OutputChunk, Record, Up,
+};
+use holdfast_protocol::{CommandId, NodeId, OutboxId};
+use std::collections::BTreeMap;
+
+impl Bridge {
+    pub(super) fn ingest(&mut self, now: u64, incoming: &Incoming, random: [u8; 16]) {
+        let node = incoming.node;
+        match Up::decode(&incoming.frame) {
+            Ok(Up::Hello(hello)) => self.hello(now, incoming, &hello, random),
+            Ok(Up::Record {
+                outbox,
+                sequence,
+                record,
+            }) if self.is_open(incoming, outbox) => {
+                // A gap does not say whose it is: its topic does.
+                if let Topic::Stream(_, class) = incoming.topic {
+                    self.record(node, outbox, class, sequence, *record);
+                }
+            }
+            Ok(Up::Answer(answer)) => self.answer(now, node, answer),
+            Ok(Up::Record { .. } | Up::Presence(_) | Up::Renewal(_) | Up::Enrol(_)) => {}
+            Err(why) => self
+                .contradictions
+                .push(format!("{node} sent what cannot be read: {why}")),
+        }
+    }
+
+    fn is_open(&self, incoming: &Incoming, outbox: OutboxId) -> bool {
+        self.sessions.get(&incoming.node).is_some_and(|session| {
+            session.open && session.connection == incoming.connection && session.outbox == outbox
+        })
+    }
+
+    fn hello(&mut self, now: u64, incoming: &Incoming, hello: &Hello, random: [u8; 16]) {
+        let node = incoming.node;
+        if let Some(old) = self.sessions.remove(&node)
+            && old.connection != incoming.connection
+        {
+            self.out.push(Out::Close {
+                connection: old.connection,
+            });
+        }
+        self.sessions.insert(
+            node,
+            Session {
+                connection: incoming.connection,
+                outbox: hello.outbox,
+                open: false,
+                next_packet: 0,
+                unacked: BTreeMap::new(),
+                busy_until: now,
+            },
+        );
+        let row = self.store.nodes.entry(node).or_default();
+        row.counter = row.counter.max(hello.counter);
+        let verdict = self
+            .tokens
+            .judge(node, row.chain.as_ref(), hello.token.as_ref());
+        if matches!(verdict, Verdict::Quarantine(_)) {
+            row.quarantined = true;
+        }
+        if row.quarantined {
+            let refusal = HelloRefusal {
+                nonce: hello.nonce,
+                reason: HelloRefusalReason::Quarantined,
+                detail: Text::cut("its token was used before"),
+            };
+            return self.send(node, &Down::HelloRefusal(refusal), None);
+        }
+        self.accept(now, node, hello, random);
+    }
+
+    fn accept(&mut self, now: u64, node: NodeId, hello: &Hello, random: [u8; 16]) {
+        let row = self.store.nodes.entry(node).or_default();
+        let chain = self
+            .tokens
+            .extend(node, row.chain.as_ref(), hello.token.as_ref(), random);
+        let token = chain.issued.clone();
+        row.chain = Some(chain);
+        let applied = row.applied.get(&hello.outbox).copied();
+        let mut acks = [0; 4];
+        let mut regressed = false;
+        for (class, ack) in Class::ALL.into_iter().zip(&mut acks) {
+            let known = applied.and_then(|applied| applied.get(class.index()).copied());
+            let head = hello
+                .streams
+                .get(class.index())
+                .copied()
+                .unwrap_or_default();
+            if let Some(opened) = stream::open(known, head) {
+                *ack = opened.last;
+                regressed |= opened.regressed;
+                // In a new life of the outbox nothing is missing that an older one acknowledged.
+                self.store.gaps += known.map_or(0, |_| opened.lost);
+            }
+        }
+        if !regressed {
+            row.applied.insert(hello.outbox, acks);
+        }
+        let held: Vec<_> = row
+            .tables
+            .iter()
+            .map(|table| (crate::machine::type_name(), table.hash()))
+            .collect();
+        let resync = report::wanted(&held, &hello.bases);
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.open = !regressed;
+        }
+        let reply = HelloReply {
+            nonce: hello.nonce,
+            unix_ms: unix_ms(now),
+            revision: 1,
+            token,
+            acks,
+            resync: List::new(resync).unwrap_or_default(),
+        };
+        self.send(node, &Down::HelloReply(reply), None);
+        if !regressed {
+            self.presence(node, Event::LinkUp);
+            self.resend(now, node);
+        }
+    }
+
+    /// What was sent and perhaps never came, and cancels that perhaps never came.
+    fn resend(&mut self, now: u64, node: NodeId) {
+        let mut commands = Vec::new();
+        let mut cancels = Vec::new();
+        for (id, command) in &mut self.store.commands {
+            let Some(row) = command.rows.get_mut(&node) else {
+                continue;
+            };
+            if row.state.stage != Stage::Sent {
+                continue;
+            }
+            if row.state.cancelling {
+                cancels.push(*id);
+            } else if !row.state.delivered && unix_ms(now) < command.command.expires_unix_ms {
+                row.state.apply(Event::Resent);
+                commands.push(*id);
+            }
+        }
+        for id in commands {
+            self.send_command(node, id);
+        }
+        for command in cancels {
+            self.send(node, &Down::Cancel(Cancel { command }), None);
+        }
+    }
+
+    fn record(
+        &mut self,
+        node: NodeId,
+        outbox: OutboxId,
+        class: Class,
+        sequence: u64,
+        record: Record,
+    ) {
+        let Some(row) = self.store.nodes.get_mut(&node) else {
+            return;
+        };
+        let gap = match &record {
+            Record::Gap(gap) => Some(gap.first),
+            Record::Invocation(_)
+            | Record::Output(_)
+            | Record::Audit(_)
+            | Record::Report(_)
+            | Record::Log(_) => None,
+        };
+        let applied = row.applied.entry(outbox).or_default();
+        let Some(last) = applied.get_mut(class.index()) else {
+            return;
+        };
+        match stream::accept(*last, sequence, gap) {
+            Acceptance::Apply => *last = sequence,
+            Acceptance::Gap { missing } => {
+                *last = sequence;
+                self.store.gaps += missing;
+            }
+            Acceptance::Duplicate | Acceptance::Hole => return self.acknowledge(node),
+            Acceptance::Invalid => {
+                let what = format!("{node}: record {sequence} of {class:?} is impossible");
+                return self.contradictions.push(what);
+            }
+        }
+        match record {
+            Record::Invocation(update) => self.update(node, update),
+            Record::Output(chunk) => self.output(node, &chunk),
+            Record::Report(report) => self.report(node, report),
+            Record::Gap(gap) => {
+                let kept = matches!(class, Class::Result | Class::Audit);
+                if kept && gap.reason == GapReason::Evicted {
+                    let what = format!("{node} gave up records of {class:?}");
+                    self.contradictions.push(what);
+                }
+            }
+            Record::Audit(_) | Record::Log(_) => {}
+        }
+        self.acknowledge(node);
+    }
+
+    fn acknowledge(&mut self, node: NodeId) {
+        let outbox = self.sessions.get(&node).map(|session| session.outbox);
+        let row = self.store.nodes.get(&node);
+        let acks = outbox
+            .zip(row)
+            .and_then(|(outbox, row)| row.applied.get(&outbox));
+        if let Some(acks) = acks.copied() {
+            self.send(node, &Down::Ack(Ack { acks }), None);
+        }
+    }
+
+    fn update(&mut self, node: NodeId, update: InvocationUpdate) {
+        let id = update.command;
+        let row = self.store.commands.get_mut(&id);
+        let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
+            return;
+        };
+        row.state.apply(Event::Result(update.state));
+        if !update.state.is_terminal() {
+            return;
+        }
+        if let Some(before) = &row.result
+            && before.state != update.state
+        {
+            let (before, after) = (before.state, update.state);
+            let what = format!("{node}: {id} was {before:?} and is now {after:?}");
+            self.contradictions.push(what);
+            return;
+        }
+        row.result = Some(update);
+    }
+
+    fn output(&mut self, node: NodeId, chunk: &OutputChunk) {
+        let row = self.store.commands.get_mut(&chunk.command);
+        let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
+            return;
+        };
+        let bytes = row.output_bytes.entry(chunk.step).or_default();
+        // A step that asked for a reboot begins its output anew.
+        if chunk.offset == 0 {
+            *bytes = 0;
+        }
+        if u64::from(chunk.offset) != *bytes {
+            let id = chunk.command;
+            let what = format!(
+                "{node}: output of {id} goes on at {}, not at {bytes}",
+                chunk.offset
+            );
+            self.contradictions.push(what);
+        }
+        *bytes += chunk.bytes.len() as u64;
+    }
+
+    fn report(&mut self, node: NodeId, report: Report) {
+        let type_name = report.type_name.clone();
+        let Some(row) = self.store.nodes.get_mut(&node) else {
+            return;
+        };
+        match report::apply(&row.tables, report) {
+            Applied::Replace(table) => {
+                row.tables.insert(0, table);
+                row.tables.truncate(BASES_MAX);
+            }
+            Applied::Unchanged => {}
+            Applied::Resync => {
+                let reports = List::new(vec![type_name]).unwrap_or_default();
+                self.send(node, &Down::Resync(Resync { reports }), None);
+            }
+        }
+    }
+
+    fn answer(&mut self, now: u64, node: NodeId, answer: Answer) {
+        match answer {
+            Answer::Busy { command, .. } => {
+                if let Some(session) = self.sessions.get_mut(&node) {
+                    session.busy_until = now + BUSY_MS;
+                }
+                self.apply(node, command, Event::Busy);
+            }
+            Answer::Stale {
+                command: Some(command),
+                ..
+            } if self.is_out(node, command, now) => self.send_command(node, command),
+            Answer::Stale { .. } => {}
+            Answer::Known { command, state } if !state.is_terminal() => {
+                self.apply(node, command, Event::Progress);
+            }
+            Answer::Known { command, .. } => self.apply(node, command, Event::Delivered),
+            Answer::Unknown { command } => self.apply(node, command, Event::UnknownToNode),
+        }
+    }
+
+    fn is_out(&self, node: NodeId, command: CommandId, now: u64) -> bool {
+        let row = self.store.commands.get(&command);
+        row.is_some_and(|row| {
+            unix_ms(now) < row.command.expires_unix_ms
+                && row.rows.get(&node).is_some_and(|row| {
+                    row.state.stage == Stage::Sent && !row.state.delivered && !row.state.cancelling
+                })
+        })
+    }
+}

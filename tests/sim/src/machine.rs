@@ -1,0 +1,331 @@
+//! One machine: the agent's real core on a simulated disk, with processes that take time.
+//! Never decides anything that the core should; what leaves the machine is handed to the world.
+
+use crate::disk::{Disk, Work};
+use crate::random::Random;
+use holdfast_agent_core::{
+    Attempt, CertificateLife, Config, Core, Delivery, Effect, Gathering, Input, Intervals, Limits,
+    LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit,
+};
+use holdfast_journal::SimStorage;
+use holdfast_protocol::report::{Cell, Row, Table, TypeName};
+use holdfast_protocol::seal::PublicKey;
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::{Class, OutputStream, Platform};
+use holdfast_protocol::{CommandId, NodeId};
+use std::collections::BTreeMap;
+
+/// Milliseconds since 1970 when a world begins.
+pub(crate) const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
+const DAY_MS: u64 = 86_400_000;
+
+/// What the world has to do for a machine.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Work waits for the disk.
+    Disk,
+    Connect(Attempt),
+    Disconnect(Attempt),
+    /// A publish of the living connection.
+    Publish {
+        topic: Topic,
+        frame: Vec<u8>,
+        acknowledged: bool,
+    },
+    /// The transport's acknowledgement of a downward publish.
+    PubAck(Delivery),
+    /// A process was begun.
+    Begin(Box<Run>),
+    /// A process is to be killed.
+    Kill(CommandId),
+    Gather(Gathering),
+    Reboot,
+}
+
+/// A step's process.
+#[derive(Debug, Clone)]
+pub(crate) struct Process {
+    pub(crate) step: u8,
+    pub(crate) killed: bool,
+    pub(crate) stdout_bytes: u64,
+}
+
+/// One machine.
+pub(crate) struct Machine {
+    pub(crate) node: NodeId,
+    root: PublicKey,
+    pub(crate) storage: SimStorage,
+    pub(crate) disk: Option<Disk>,
+    pub(crate) core: Option<Core>,
+    /// Which life of the process this is; what was begun in an earlier one is void.
+    pub(crate) life: u32,
+    boot: u64,
+    booted_at: u64,
+    /// Until when the machine is suspended.
+    pub(crate) suspended_until: u64,
+    pub(crate) processes: BTreeMap<CommandId, Process>,
+    work: Vec<Work>,
+    pub(crate) disk_busy: bool,
+    /// When the core's deadline is already in the world's queue.
+    pub(crate) tick_at: Option<u64>,
+    /// What the machine has installed: package and version.
+    pub(crate) packages: BTreeMap<String, u64>,
+    /// The last table that was gathered.
+    pub(crate) gathered: Option<Table>,
+    /// Whether a power cut is armed in the storage.
+    pub(crate) power_cut_armed: bool,
+}
+
+impl Machine {
+    pub(crate) fn new(node: NodeId, root: PublicKey, random: &mut Random) -> Self {
+        let packages = (0..random.between(1, 6)).map(|n| (format!("package-{n}"), 1));
+        Self {
+            node,
+            root,
+            storage: SimStorage::new(),
+            disk: None,
+            core: None,
+            life: 0,
+            boot: random.next(),
+            booted_at: 0,
+            suspended_until: 0,
+            processes: BTreeMap::new(),
+            work: Vec::new(),
+            disk_busy: false,
+            tick_at: None,
+            packages: packages.collect(),
+            gathered: None,
+            power_cut_armed: false,
+        }
+    }
+
+    /// The machine's own clock.
+    pub(crate) fn monotonic(&self, now: u64) -> Monotonic {
+        Monotonic(now - self.booted_at + 1_000)
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            node: self.node,
+            root: self.root,
+            bridges: 2,
+            certificate: CertificateLife {
+                issued_unix_ms: EPOCH_UNIX_MS,
+                expires_unix_ms: EPOCH_UNIX_MS + 90 * DAY_MS,
+            },
+            agent_version: heapless::String::new(),
+            platform: Platform::default(),
+            document_platform: holdfast_documents::Platform::Linux,
+            built_unix_ms: EPOCH_UNIX_MS - DAY_MS,
+            limits: Limits {
+                commands_max: 6,
+                running_max: 2,
+                tombstones_max: 64,
+                inbox_bytes_max: 64 << 10,
+                result_bytes_reserved: 24 << 10,
+                ..Limits::default()
+            },
+            intervals: Intervals {
+                inventory_ms: 10 * 60_000,
+                refused_ms: 5 * 60_000,
+                ..Intervals::default()
+            },
+        }
+    }
+
+    /// The process begins on what the disk holds; `booted`: with the whole machine.
+    pub(crate) fn start(
+        &mut self,
+        now: u64,
+        booted: bool,
+        random: &mut Random,
+    ) -> Result<(), String> {
+        if booted {
+            self.booted_at = now;
+            self.boot = random.next();
+        }
+        let mut disk = Disk::open(&self.storage, random.next())?;
+        let mut boot_id = [0; 16];
+        for (to, from) in boot_id.iter_mut().zip(self.boot.to_le_bytes()) {
+            *to = from;
+        }
+        let restored = disk.restored(boot_id, random.bytes(), self.monotonic(now))?;
+        let core =
+            Core::restore(self.config(), restored).map_err(|why| crate::disk::chain(&why))?;
+        self.life += 1;
+        self.core = Some(core);
+        self.disk = Some(disk);
+        self.tick_at = None;
+        Ok(())
+    }
+
+    /// The process dies, with everything that it held in memory.
+    pub(crate) fn die(&mut self) {
+        self.core = None;
+        self.disk = None;
+        self.work.clear();
+        self.disk_busy = false;
+        self.tick_at = None;
+        self.processes.clear();
+        self.life += 1;
+    }
+
+    pub(crate) fn is_alive(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// Hands an input to the core and collects what follows.
+    pub(crate) fn step(&mut self, now: u64, input: Input) -> Vec<Action> {
+        let at = self.monotonic(now);
+        if let Some(core) = &mut self.core {
+            core.step(at, input);
+        }
+        self.effects()
+    }
+
+    /// What the core wants.
+    pub(crate) fn effects(&mut self) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some(effect) = self.core.as_mut().and_then(Core::poll_effect) {
+            match effect {
+                Effect::Persist { ticket, writes } => {
+                    self.work.push(Work::Persist { ticket, writes });
+                }
+                Effect::Release { class, up_to } => self.work.push(Work::Release { class, up_to }),
+                Effect::Read {
+                    class,
+                    from,
+                    up_to,
+                    max_records,
+                    max_bytes,
+                } => self.work.push(Work::Read {
+                    class,
+                    from,
+                    up_to,
+                    max_records,
+                    max_bytes,
+                }),
+                Effect::Load { key } => self.work.push(Work::Load { key }),
+                Effect::Connect {
+                    attempt, identity, ..
+                } => {
+                    // Certificates outlive a world, so nobody enrols again in one.
+                    if matches!(identity, LinkIdentity::Node { .. }) {
+                        actions.push(Action::Connect(attempt));
+                    }
+                }
+                Effect::Disconnect { attempt, .. } => actions.push(Action::Disconnect(attempt)),
+                Effect::Send {
+                    topic, frame, qos, ..
+                } => actions.push(Action::Publish {
+                    topic,
+                    frame,
+                    acknowledged: qos == Qos::AtLeastOnce,
+                }),
+                Effect::AckTransport { delivery } => actions.push(Action::PubAck(delivery)),
+                Effect::Run(run) => actions.push(Action::Begin(run)),
+                Effect::Kill { command, .. } => actions.push(Action::Kill(command)),
+                Effect::Reboot { .. } => actions.push(Action::Reboot),
+                Effect::Gather(what) => actions.push(Action::Gather(what)),
+                Effect::MakeRenewal { .. }
+                | Effect::Install { .. }
+                | Effect::Log { .. }
+                | Effect::Stopped => {}
+            }
+        }
+        if !self.work.is_empty() && !self.disk_busy {
+            self.disk_busy = true;
+            actions.push(Action::Disk);
+        }
+        actions
+    }
+
+    /// The disk has had its time: what came of the work that waited.
+    pub(crate) fn disk_done(&mut self) -> Vec<Input> {
+        self.disk_busy = false;
+        let work = std::mem::take(&mut self.work);
+        self.disk
+            .as_mut()
+            .map_or_else(Vec::new, |disk| disk.perform(work))
+    }
+
+    /// What the packages say as a table.
+    pub(crate) fn table(&self) -> Option<Table> {
+        let row = |(name, version): (&String, &u64)| {
+            Row::new(vec![Cell::cut(name), Cell::cut(&version.to_string())]).ok()
+        };
+        let rows = self.packages.iter().filter_map(row).collect();
+        Table::new(1, &["Name", "Version"], rows).ok()
+    }
+
+    /// Gathers the packages.
+    pub(crate) fn gather(&mut self, origin: Option<CommandId>) -> Option<Input> {
+        let table = self.table()?;
+        self.gathered = Some(table.clone());
+        Some(Input::Reported {
+            origin,
+            type_name: type_name(),
+            table,
+        })
+    }
+
+    /// A piece of a process's output.
+    pub(crate) fn output(&mut self, command: CommandId, bytes: Vec<u8>) -> Option<Input> {
+        let process = self.processes.get_mut(&command)?;
+        process.stdout_bytes += bytes.len() as u64;
+        Some(Input::Output {
+            command,
+            step: process.step,
+            stream: OutputStream::Stdout,
+            bytes,
+        })
+    }
+
+    /// A process ends.
+    pub(crate) fn end(&mut self, command: CommandId, code: i32) -> Option<Input> {
+        let process = self.processes.remove(&command)?;
+        let exit = if process.killed {
+            StepExit::Signal(9)
+        } else {
+            StepExit::Code(code)
+        };
+        Some(Input::StepEnded {
+            command,
+            step: process.step,
+            end: StepEnd {
+                exit,
+                stdout_bytes: process.stdout_bytes,
+                stderr_bytes: 0,
+            },
+        })
+    }
+
+    /// Everything is told and acknowledged, and nothing runs.
+    pub(crate) fn is_quiet(&self, now: u64) -> bool {
+        let Some((core, disk)) = self.core.as_ref().zip(self.disk.as_ref()) else {
+            return false;
+        };
+        let status = core.status(self.monotonic(now));
+        let figures = disk.figures();
+        let told = figures.iter().zip(&status.queues).zip(Class::ALL);
+        status.commands.is_empty()
+            && !disk.is_delayed()
+            && told
+                .filter(|(_, class)| *class != Class::Log)
+                .all(|((figures, queue), _)| queue.acked >= figures.head)
+    }
+}
+
+/// The one report type of a world.
+pub(crate) fn type_name() -> TypeName {
+    TypeName::try_from("AWS:Application").unwrap_or_default()
+}
+
+/// What a lost connection is called.
+pub(crate) fn lost(attempt: Attempt) -> Input {
+    Input::Disconnected {
+        attempt,
+        fault: LinkFault::Lost,
+        why: "the link was cut".into(),
+    }
+}

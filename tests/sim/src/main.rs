@@ -1,0 +1,110 @@
+//! `cargo xtask sim`: `--seed N [--trace]` replays one world, `--seeds COUNT [--from N]` runs many.
+//! Never hides a seed: each violation names the line that replays it.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this program's whole purpose is to print what it found"
+)]
+
+use holdfast_sim::{Summary, run, trace};
+use std::process::ExitCode;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+const USAGE: &str = "usage: holdfast-sim --seed N [--trace] | --seeds COUNT [--from N]";
+
+#[derive(Debug, Default)]
+struct Options {
+    seed: Option<u64>,
+    seeds: Option<u64>,
+    from: Option<u64>,
+    trace: bool,
+}
+
+fn options() -> Result<Options, String> {
+    let mut options = Options::default();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let mut number = || {
+            let value = arguments.next().unwrap_or_default();
+            value
+                .parse()
+                .map_err(|_| format!("{name}: `{value}` is not a number\n{USAGE}"))
+        };
+        match name.as_str() {
+            "--seed" => options.seed = Some(number()?),
+            "--seeds" => options.seeds = Some(number()?),
+            "--from" => options.from = Some(number()?),
+            "--trace" => options.trace = true,
+            _ => return Err(format!("`{name}` is not known\n{USAGE}")),
+        }
+    }
+    Ok(options)
+}
+
+fn main() -> ExitCode {
+    match options() {
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+        Ok(Options {
+            seed: Some(seed),
+            trace: wanted,
+            ..
+        }) => one(seed, wanted),
+        Ok(options) => many(options.from, options.seeds.unwrap_or(100)),
+    }
+}
+
+fn one(seed: u64, wanted: bool) -> ExitCode {
+    let (lines, outcome) = trace(seed);
+    if wanted {
+        for line in lines {
+            println!("{line}");
+        }
+    }
+    match outcome {
+        Ok(summary) => {
+            println!("seed {seed}: holds; {summary}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            println!("seed {seed}: VIOLATION {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn many(from: Option<u64>, count: u64) -> ExitCode {
+    let from = from.unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(0, |now| now.as_secs() << 16)
+    });
+    println!(
+        "seeds {from} to {}",
+        from.saturating_add(count.saturating_sub(1))
+    );
+    let started = Instant::now();
+    let mut total = Summary::default();
+    let mut violations = 0_u64;
+    for seed in from..from.saturating_add(count) {
+        match run(seed) {
+            Ok(summary) => total.add(&summary),
+            Err(why) => {
+                violations += 1;
+                println!("seed {seed}: VIOLATION {why}");
+                println!("  replay: cargo xtask sim --seed {seed} --trace");
+            }
+        }
+    }
+    println!(
+        "{count} worlds in {:.1} s, {violations} violations",
+        started.elapsed().as_secs_f64()
+    );
+    println!("{total}");
+    if violations == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

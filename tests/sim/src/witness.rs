@@ -1,0 +1,232 @@
+//! Who saw what: the invariants of the architecture, asserted after each event and at the end.
+//! Never tells either side anything.
+
+use crate::bridge::{Bridge, unix_ms};
+use crate::machine::Machine;
+use holdfast_bridge_core::invocation::{Stage, StatusDetails};
+use holdfast_protocol::frame::Raw;
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::{Answer, InvocationState, Up};
+use holdfast_protocol::{CommandId, NodeId};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival.
+const EXPIRY_SLACK_MS: u64 = 10_000;
+
+type Key = (NodeId, CommandId, u8);
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub(crate) struct Witness {
+    begun: BTreeMap<Key, u32>,
+    reboots: BTreeMap<Key, u32>,
+    rebooted: BTreeSet<(NodeId, CommandId)>,
+    rolled_back: BTreeSet<NodeId>,
+    amnesia: bool,
+    fault: Option<String>,
+    /// Commands that a node has answered instead of taking them in.
+    answered: BTreeSet<(NodeId, CommandId)>,
+    /// Results that the bridge has committed; nothing may replace one.
+    results: BTreeMap<(NodeId, CommandId), InvocationState>,
+}
+
+impl Witness {
+    /// A step of a command begins on a node.
+    pub(crate) fn begun(
+        &mut self,
+        now: u64,
+        node: NodeId,
+        command: CommandId,
+        step: u8,
+        bridge: &Bridge,
+    ) {
+        let key = (node, command, step);
+        let times = self.begun.entry(key).or_default();
+        *times += 1;
+        let allowed = 1 + self.reboots.get(&key).copied().unwrap_or(0);
+        if *times > allowed && !self.rolled_back.contains(&node) {
+            self.fault = Some(format!("{node}: step {step} of {command} begins twice"));
+        }
+        let Some(row) = bridge.store.commands.get(&command) else {
+            if !self.amnesia {
+                self.fault = Some(format!("{node}: {command} begins, and nobody sent it"));
+            }
+            return;
+        };
+        if !row.rows.contains_key(&node) {
+            self.fault = Some(format!("{node}: {command} begins on another node's frame"));
+        }
+        let expires = row.command.expires_unix_ms + EXPIRY_SLACK_MS;
+        if step == 0 && *times == 1 && unix_ms(now) > expires {
+            self.fault = Some(format!("{node}: {command} begins after its expiry"));
+        }
+    }
+
+    /// A node publishes: what it tells must be durable.
+    pub(crate) fn publishes(&mut self, machine: &Machine, topic: Topic, frame: &[u8]) {
+        let node = machine.node;
+        match topic {
+            Topic::Stream(_, class) => {
+                let durable = machine.disk.as_ref().map_or(0, |disk| disk.durable(class));
+                let sequence = Raw::read(frame).map_or(0, |raw| raw.sequence);
+                if sequence > durable {
+                    let what = format!("{node} tells record {sequence} before it is durable");
+                    self.fault = Some(what);
+                }
+            }
+            Topic::Answer(_) => {
+                if let Ok(Up::Answer(
+                    Answer::Busy { command, .. }
+                    | Answer::Known { command, .. }
+                    | Answer::Stale {
+                        command: Some(command),
+                        ..
+                    },
+                )) = Up::decode(frame)
+                {
+                    self.answered.insert((node, command));
+                }
+            }
+            Topic::Presence(_)
+            | Topic::Hello(_)
+            | Topic::Renewal(_)
+            | Topic::Command(_)
+            | Topic::Control(_)
+            | Topic::EnrolRequest(_)
+            | Topic::EnrolReply(_) => {}
+        }
+    }
+
+    /// A node acknowledges a command's publish: it must be durable, or answered.
+    pub(crate) fn acknowledges(&mut self, machine: &mut Machine, command: Option<CommandId>) {
+        let (Some(command), Some(disk)) = (command, machine.disk.as_mut()) else {
+            return;
+        };
+        if !disk.knows(&command) && !self.answered.contains(&(machine.node, command)) {
+            let node = machine.node;
+            self.fault = Some(format!(
+                "{node} acknowledges {command} before it is durable"
+            ));
+        }
+    }
+
+    pub(crate) fn asked_reboot(&mut self, node: NodeId, command: CommandId, step: u8) {
+        *self.reboots.entry((node, command, step)).or_default() += 1;
+        self.rebooted.insert((node, command));
+    }
+
+    /// The bridge forgets what came after its backup.
+    pub(crate) fn bridge_restored(&mut self) {
+        self.amnesia = true;
+        self.results.clear();
+    }
+
+    /// A node forgets what came after its image.
+    pub(crate) fn rolled_back(&mut self, node: NodeId) {
+        self.rolled_back.insert(node);
+    }
+
+    /// What must hold at every moment.
+    pub(crate) fn check(
+        &mut self,
+        now: u64,
+        bridge: &Bridge,
+        machines: &[Machine],
+    ) -> Result<(), String> {
+        if let Some(fault) = self.fault.take() {
+            return Err(fault);
+        }
+        for (id, row) in &bridge.store.commands {
+            let held = row.rows.values().filter(|row| row.state.slot).count();
+            if held > row.limits.slots as usize {
+                return Err(format!("{id} holds {held} of {} slots", row.limits.slots));
+            }
+            let runs = |machine: &&Machine| {
+                machine.processes.contains_key(id)
+                    && machine.suspended_until <= now
+                    && !self.rebooted.contains(&(machine.node, *id))
+                    && !self.rolled_back.contains(&machine.node)
+            };
+            let running = machines.iter().filter(runs).count();
+            if running > row.limits.slots as usize && !self.amnesia {
+                let slots = row.limits.slots;
+                return Err(format!(
+                    "{id} runs on {running} nodes at once, {slots} allowed"
+                ));
+            }
+            for (node, row) in &row.rows {
+                let Some(result) = &row.result else {
+                    continue;
+                };
+                let before = *self.results.entry((*node, *id)).or_insert(result.state);
+                if before != result.state {
+                    return Err(format!("{node}: the result of {id} was replaced"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold when everything has come to its end.
+    pub(crate) fn judge(&self, bridge: &Bridge, machines: &[Machine]) -> Result<(), String> {
+        for (node, command, _) in self.begun.keys() {
+            if self.amnesia || self.rolled_back.contains(node) {
+                continue;
+            }
+            let row = bridge.store.commands.get(command);
+            let row = row.and_then(|row| row.rows.get(node));
+            if row.is_none_or(|row| row.result.is_none()) {
+                return Err(format!(
+                    "{node}: {command} was begun, and its result is lost"
+                ));
+            }
+        }
+        for (id, command) in &bridge.store.commands {
+            for (node, row) in &command.rows {
+                let trusted = !self.amnesia && !self.rolled_back.contains(node);
+                if row.state.stage != Stage::Closed {
+                    return Err(format!("{node}: {id} never ends"));
+                }
+                if trusted
+                    && row.state.details == StatusDetails::ExecutionTimedOut
+                    && row.result.is_none()
+                {
+                    return Err(format!("{node}: {id} was taken in, and is lost"));
+                }
+                self.judge_output(*node, *id, row)?;
+            }
+        }
+        for machine in machines {
+            let row = bridge.store.nodes.get(&machine.node);
+            if row.and_then(|row| row.tables.first()) != machine.gathered.as_ref() {
+                return Err(format!("{}: the bridge has another state", machine.node));
+            }
+        }
+        Ok(())
+    }
+
+    /// All output of a result that was told is there.
+    fn judge_output(
+        &self,
+        node: NodeId,
+        id: CommandId,
+        row: &crate::bridge::Row,
+    ) -> Result<(), String> {
+        let Some(result) = &row.result else {
+            return Ok(());
+        };
+        if self.amnesia || self.rolled_back.contains(&node) || self.rebooted.contains(&(node, id)) {
+            return Ok(());
+        }
+        for (step, outcome) in (0_u8..).zip(result.steps.iter()) {
+            let came = row.output_bytes.get(&step).copied().unwrap_or(0);
+            if came != outcome.stdout_bytes {
+                let wrote = outcome.stdout_bytes;
+                return Err(format!(
+                    "{node}: step {step} of {id} wrote {wrote} bytes, {came} came"
+                ));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,693 @@
+//! The event loop of one world: machines, the bridge, the link between them, and what goes wrong.
+//! Never decides for either side; chance comes from the seed alone.
+
+mod api;
+mod fault;
+mod link;
+
+use crate::bridge::{Bridge, Out};
+use crate::machine::{Action, Machine, Process};
+use crate::random::Random;
+use crate::witness::Witness;
+use crate::{Summary, Violation};
+use fault::Fault;
+use holdfast_agent_core::{Attempt, Core, Gathering, Input};
+use holdfast_protocol::enrol::public_key;
+use holdfast_protocol::seal::{KeyCertificate, Sealer};
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::Class;
+use holdfast_protocol::{CommandId, NodeId};
+use link::Connection;
+use ring::signature::Ed25519KeyPair;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+
+/// How long things go wrong.
+const TROUBLE_MS: u64 = 8 * 60_000;
+/// By when everything has come to its end after that.
+const PEACE_MS: u64 = 4 * 3_600_000;
+/// Events of one world; more means that something spins.
+const EVENTS_MAX: u64 = 200_000;
+/// How often the bridge looks at its clock.
+const BRIDGE_TICK_MS: u64 = 2_000;
+
+/// What crosses the link.
+#[derive(Debug)]
+enum Packet {
+    /// A publish with its packet id, if it is to be acknowledged.
+    Publish {
+        topic: Topic,
+        frame: Vec<u8>,
+        packet: Option<u16>,
+    },
+    PubAck {
+        packet: u16,
+    },
+}
+
+#[derive(Debug)]
+enum Event {
+    Tick {
+        machine: usize,
+        life: u32,
+    },
+    Disk {
+        machine: usize,
+        life: u32,
+    },
+    /// An attempt to connect has come to something.
+    Connect {
+        machine: usize,
+        life: u32,
+        attempt: Attempt,
+    },
+    Up {
+        connection: u64,
+        packet: Packet,
+    },
+    Down {
+        connection: u64,
+        packet: Packet,
+    },
+    /// A side learns that its connection has ended.
+    MachineLost {
+        connection: u64,
+    },
+    BridgeLost {
+        connection: u64,
+    },
+    Output {
+        machine: usize,
+        life: u32,
+        command: CommandId,
+        bytes: Vec<u8>,
+    },
+    Exit {
+        machine: usize,
+        life: u32,
+        command: CommandId,
+        code: i32,
+    },
+    Gathered {
+        machine: usize,
+        life: u32,
+        what: Gathering,
+    },
+    Commit,
+    BridgeTick,
+    Submit,
+    Cancel(CommandId),
+    Fault(Fault),
+    Change {
+        machine: usize,
+    },
+    /// From here on everything works.
+    Peace,
+}
+
+/// One world.
+pub(crate) struct World {
+    now: u64,
+    random: Random,
+    queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
+    events: BTreeMap<usize, Event>,
+    next_event: usize,
+    handled: u64,
+    machines: Vec<Machine>,
+    bridge: Bridge,
+    bridge_life_started: u64,
+    commit_due: bool,
+    links: Vec<bool>,
+    connections: BTreeMap<u64, Connection>,
+    next_connection: u64,
+    /// Downward frames that somebody on the wire has kept.
+    captured: Vec<(NodeId, Topic, Vec<u8>)>,
+    backup: Option<crate::bridge::Store>,
+    images: BTreeMap<usize, holdfast_journal::SimStorage>,
+    peace: bool,
+    witness: Witness,
+    summary: Summary,
+    trace: Option<Vec<String>>,
+}
+
+fn pair(seed: u8) -> Result<Ed25519KeyPair, Violation> {
+    Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).map_err(|why| Violation::new(0, why))
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, trace: bool) -> Result<Self, Violation> {
+        let mut random = Random::new(seed);
+        let root = pair(1)?;
+        let signing = pair(2)?;
+        let key = public_key(&signing).unwrap_or_default();
+        let certificate = KeyCertificate::issue(&root, 1, key);
+        let root_key = public_key(&root).unwrap_or_default();
+        let count = random.between(1, 4);
+        let machines: Vec<Machine> = (0..count)
+            .map(|_| Machine::new(NodeId::from_random(random.bytes()), root_key, &mut random))
+            .collect();
+        let links = machines.iter().map(|_| true).collect();
+        let mut world = Self {
+            now: 0,
+            random,
+            queue: BinaryHeap::new(),
+            events: BTreeMap::new(),
+            next_event: 0,
+            handled: 0,
+            machines,
+            bridge: Bridge::new(Sealer::new(signing, certificate)),
+            bridge_life_started: 0,
+            commit_due: false,
+            links,
+            connections: BTreeMap::new(),
+            next_connection: 0,
+            captured: Vec::new(),
+            backup: None,
+            images: BTreeMap::new(),
+            peace: false,
+            witness: Witness::default(),
+            summary: Summary::default(),
+            trace: trace.then(Vec::new),
+        };
+        world.prepare();
+        Ok(world)
+    }
+
+    /// Puts what will happen into the queue.
+    fn prepare(&mut self) {
+        for machine in 0..self.machines.len() {
+            self.start(machine, true);
+            for _ in 0..3 {
+                let at = self.random.between(0, TROUBLE_MS);
+                self.at(at, Event::Change { machine });
+            }
+        }
+        for _ in 0..self.random.between(3, 14) {
+            let at = self.random.between(0, TROUBLE_MS);
+            self.at(at, Event::Submit);
+        }
+        for _ in 0..self.random.between(0, 16) {
+            let at = self.random.between(0, TROUBLE_MS);
+            let fault = Fault::any(&mut self.random, self.machines.len());
+            self.at(at, Event::Fault(fault));
+        }
+        self.at(BRIDGE_TICK_MS, Event::BridgeTick);
+        self.at(TROUBLE_MS, Event::Peace);
+    }
+
+    fn at(&mut self, at: u64, event: Event) {
+        let at = at.max(self.now);
+        self.next_event += 1;
+        let key = self.next_event;
+        self.events.insert(key, event);
+        self.queue.push(Reverse((at, key as u64, key)));
+    }
+
+    fn after(&mut self, ms: u64, event: Event) {
+        self.at(self.now + ms, event);
+    }
+
+    fn say(&mut self, line: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{:>10.3} s  {}", self.now as f64 / 1000.0, line()));
+        }
+    }
+
+    /// Runs the world to its end; the trace comes back with whatever it came to.
+    pub(crate) fn run(mut self) -> (Vec<String>, Result<Summary, Violation>) {
+        let outcome = self.run_to_end();
+        (self.trace.unwrap_or_default(), outcome)
+    }
+
+    fn run_to_end(&mut self) -> Result<Summary, Violation> {
+        while let Some(Reverse((at, _, key))) = self.queue.pop() {
+            self.now = at;
+            let Some(event) = self.events.remove(&key) else {
+                continue;
+            };
+            self.handle(event)?;
+            self.handled += 1;
+            self.check()?;
+            if self.peace && self.is_over() {
+                break;
+            }
+            if self.now > TROUBLE_MS + PEACE_MS || self.handled > EVENTS_MAX {
+                return Err(self.violation(format!(
+                    "no end after {} events: {}",
+                    self.handled,
+                    self.unfinished()
+                )));
+            }
+        }
+        self.witness
+            .judge(&self.bridge, &self.machines)
+            .map_err(|why| self.violation(why))?;
+        self.summary.events = self.handled;
+        self.summary.gaps = self.bridge.store.gaps;
+        Ok(self.summary)
+    }
+
+    fn violation(&self, what: impl std::fmt::Display) -> Violation {
+        Violation::new(self.now, what)
+    }
+
+    fn is_over(&self) -> bool {
+        self.bridge.up
+            && self.bridge.is_finished()
+            && self
+                .machines
+                .iter()
+                .all(|machine| machine.is_quiet(self.now))
+            && self.machines.iter().all(|machine| {
+                let row = self.bridge.store.nodes.get(&machine.node);
+                row.and_then(|row| row.tables.first()) == machine.gathered.as_ref()
+            })
+    }
+
+    fn unfinished(&self) -> String {
+        let quiet: Vec<_> = self
+            .machines
+            .iter()
+            .map(|machine| {
+                let core = machine.core.as_ref();
+                let status = core.map(|core| core.status(machine.monotonic(self.now)));
+                format!(
+                    "{}: quiet {}, {status:?}",
+                    machine.node,
+                    machine.is_quiet(self.now)
+                )
+            })
+            .collect();
+        format!(
+            "bridge finished: {}; {}",
+            self.bridge.is_finished(),
+            quiet.join("; ")
+        )
+    }
+
+    /// The machine that an event needs awake.
+    fn needs(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Tick { machine, .. }
+            | Event::Disk { machine, .. }
+            | Event::Connect { machine, .. }
+            | Event::Output { machine, .. }
+            | Event::Exit { machine, .. }
+            | Event::Gathered { machine, .. } => Some(*machine),
+            Event::Down { connection, .. } | Event::MachineLost { connection } => {
+                self.connections.get(connection).map(|c| c.machine)
+            }
+            Event::Up { .. }
+            | Event::BridgeLost { .. }
+            | Event::Commit
+            | Event::BridgeTick
+            | Event::Submit
+            | Event::Cancel(_)
+            | Event::Fault(_)
+            | Event::Change { .. }
+            | Event::Peace => None,
+        }
+    }
+
+    fn handle(&mut self, event: Event) -> Result<(), Violation> {
+        let awake = self
+            .needs(&event)
+            .and_then(|index| self.machines.get(index));
+        if let Some(until) = awake.map(|m| m.suspended_until).filter(|at| *at > self.now) {
+            // Asleep: it happens when the machine wakes.
+            self.at(until, event);
+            return Ok(());
+        }
+        match event {
+            Event::Tick { machine, life } => self.input(machine, life, Input::Tick)?,
+            Event::Disk { machine, life } => self.disk(machine, life)?,
+            Event::Connect {
+                machine,
+                life,
+                attempt,
+            } => self.connect(machine, life, attempt)?,
+            Event::Up { connection, packet } => self.arrive_up(connection, packet),
+            Event::Down { connection, packet } => self.arrive_down(connection, packet)?,
+            Event::MachineLost { connection } => self.machine_lost(connection)?,
+            Event::BridgeLost { connection } => self.bridge_lost(connection),
+            Event::Output {
+                machine,
+                life,
+                command,
+                bytes,
+            } => {
+                let output = |machine: &mut Machine| machine.output(command, bytes);
+                self.process(machine, life, output)?;
+            }
+            Event::Exit {
+                machine,
+                life,
+                command,
+                code,
+            } => self.exit(machine, life, command, code)?,
+            Event::Gathered {
+                machine,
+                life,
+                what,
+            } => {
+                if what == Gathering::Inventory {
+                    self.process(machine, life, |machine| machine.gather(None))?;
+                }
+                self.input(machine, life, Input::Gathered { what, fault: None })?;
+            }
+            Event::Commit => self.commit(),
+            Event::BridgeTick => {
+                self.after(BRIDGE_TICK_MS, Event::BridgeTick);
+                if self.bridge.up {
+                    let out = self.bridge.tick(self.now);
+                    self.perform_bridge(out);
+                }
+            }
+            Event::Submit => self.submit(),
+            Event::Cancel(command) => {
+                self.say(|| format!("the API cancels {command}"));
+                if self.bridge.up {
+                    let out = self.bridge.cancel(command);
+                    self.perform_bridge(out);
+                }
+            }
+            Event::Fault(fault) => self.fault(fault)?,
+            Event::Change { machine } => {
+                let name = format!("package-{}", self.random.between(0, 6));
+                let version = self.random.between(1, 9);
+                if let Some(machine) = self.machines.get_mut(machine) {
+                    machine.packages.insert(name, version);
+                }
+            }
+            Event::Peace => self.make_peace()?,
+        }
+        Ok(())
+    }
+
+    /// The process of a machine begins.
+    fn start(&mut self, index: usize, booted: bool) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let started = machine.start(self.now, booted, &mut self.random);
+        let node = machine.node;
+        match started {
+            Ok(()) => {
+                let actions = machine.effects();
+                self.say(|| {
+                    format!(
+                        "{node}: the agent starts{}",
+                        if booted { " with the machine" } else { "" }
+                    )
+                });
+                self.perform(index, actions);
+            }
+            Err(why) => {
+                // A device that fails at the start is tried again, as a service manager would.
+                self.say(|| format!("{node}: the agent cannot start: {why}"));
+                self.after(5_000, Event::Fault(Fault::Restart { machine: index }));
+            }
+        }
+    }
+
+    /// Hands an input to a machine's core, if that life of it still lasts.
+    fn input(&mut self, index: usize, life: u32, input: Input) -> Result<(), Violation> {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return Ok(());
+        };
+        if machine.life != life || !machine.is_alive() {
+            return Ok(());
+        }
+        if matches!(input, Input::Tick) {
+            machine.tick_at = None;
+        }
+        let actions = machine.step(self.now, input);
+        self.perform(index, actions);
+        Ok(())
+    }
+
+    fn process(
+        &mut self,
+        index: usize,
+        life: u32,
+        make: impl FnOnce(&mut Machine) -> Option<Input>,
+    ) -> Result<(), Violation> {
+        let machine = self.machines.get_mut(index);
+        let Some(machine) = machine.filter(|machine| machine.life == life) else {
+            return Ok(());
+        };
+        match make(machine) {
+            Some(input) => self.input(index, life, input),
+            None => Ok(()),
+        }
+    }
+
+    fn exit(
+        &mut self,
+        index: usize,
+        life: u32,
+        command: CommandId,
+        code: i32,
+    ) -> Result<(), Violation> {
+        let machine = self
+            .machines
+            .get(index)
+            .filter(|machine| machine.life == life);
+        let Some(process) = machine.and_then(|machine| machine.processes.get(&command)) else {
+            return Ok(());
+        };
+        if code == 194 && !process.killed {
+            let (node, step) = (machine.map(|machine| machine.node), process.step);
+            if let Some(node) = node {
+                self.witness.asked_reboot(node, command, step);
+            }
+        }
+        self.process(index, life, |machine| machine.end(command, code))
+    }
+
+    fn disk(&mut self, index: usize, life: u32) -> Result<(), Violation> {
+        let machine = self.machines.get_mut(index);
+        let Some(machine) = machine.filter(|machine| machine.life == life) else {
+            return Ok(());
+        };
+        let answers = machine.disk_done();
+        let delayed = machine.disk.as_ref().is_some_and(|disk| disk.is_delayed());
+        if delayed && machine.power_cut_armed {
+            return self.power_cut(index);
+        }
+        for answer in answers {
+            self.input(index, life, answer)?;
+        }
+        if delayed
+            && let Some(machine) = self.machines.get_mut(index)
+            && !machine.disk_busy
+        {
+            machine.disk_busy = true;
+            let event = Event::Disk {
+                machine: index,
+                life,
+            };
+            self.after(1_000, event);
+        }
+        Ok(())
+    }
+
+    /// Does for a machine what its core asked for.
+    fn perform(&mut self, index: usize, actions: Vec<Action>) {
+        let Some((node, life)) = self.machines.get(index).map(|m| (m.node, m.life)) else {
+            return;
+        };
+        for action in actions {
+            match action {
+                Action::Disk => {
+                    let ms = self.random.between(1, 30);
+                    self.after(
+                        ms,
+                        Event::Disk {
+                            machine: index,
+                            life,
+                        },
+                    );
+                }
+                Action::Connect(attempt) => {
+                    let ms = self.random.between(5, 400);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Connect {
+                            machine,
+                            life,
+                            attempt,
+                        },
+                    );
+                }
+                Action::Disconnect(attempt) => self.hang_up(index, attempt),
+                Action::Publish {
+                    topic,
+                    frame,
+                    acknowledged,
+                } => {
+                    if let Some(machine) = self.machines.get(index) {
+                        self.witness.publishes(machine, topic, &frame);
+                    }
+                    self.publish_up(index, topic, frame, acknowledged);
+                }
+                Action::PubAck(delivery) => self.puback_up(index, delivery),
+                Action::Begin(run) => self.begin(index, &run),
+                Action::Kill(command) => {
+                    if let Some(machine) = self.machines.get_mut(index)
+                        && let Some(process) = machine.processes.get_mut(&command)
+                    {
+                        process.killed = true;
+                    }
+                    self.say(|| format!("{node}: a step of {command} is killed"));
+                    let machine = index;
+                    self.after(
+                        50,
+                        Event::Exit {
+                            machine,
+                            life,
+                            command,
+                            code: -1,
+                        },
+                    );
+                }
+                Action::Gather(what) => {
+                    let ms = self.random.between(10, 3_000);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Gathered {
+                            machine,
+                            life,
+                            what,
+                        },
+                    );
+                }
+                Action::Reboot => {
+                    self.after(2_000, Event::Fault(Fault::Reboot { machine: index }));
+                }
+            }
+        }
+        self.schedule_tick(index);
+    }
+
+    fn schedule_tick(&mut self, index: usize) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let Some(deadline) = machine.core.as_ref().and_then(Core::next_deadline) else {
+            return;
+        };
+        let wait = deadline.since(machine.monotonic(self.now));
+        let (at, life) = (self.now + wait.max(1), machine.life);
+        if machine.tick_at.is_none_or(|planned| planned > at) {
+            machine.tick_at = Some(at);
+            self.at(
+                at,
+                Event::Tick {
+                    machine: index,
+                    life,
+                },
+            );
+        }
+    }
+
+    /// A step's process begins, and will end.
+    fn begin(&mut self, index: usize, run: &holdfast_agent_core::Run) {
+        let (command, step) = (run.command, run.step);
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let (node, life) = (machine.node, machine.life);
+        let process = Process {
+            step,
+            killed: false,
+            stdout_bytes: 0,
+        };
+        machine.processes.insert(command, process);
+        self.summary.steps += 1;
+        self.witness
+            .begun(self.now, node, command, step, &self.bridge);
+        let mut at = self.random.between(1, 200);
+        for _ in 0..self.random.between(0, 3) {
+            let bytes = vec![b'x'; self.random.index(400) + 1];
+            self.after(
+                at,
+                Event::Output {
+                    machine: index,
+                    life,
+                    command,
+                    bytes,
+                },
+            );
+            at += self.random.between(1, 200);
+        }
+        let spread = if self.random.one_in(4) { 40_000 } else { 2_000 };
+        at += self.random.between(1, spread);
+        let codes = [0, 0, 0, 0, 1, 168, 169, 194];
+        let code = codes
+            .get(self.random.index(codes.len()))
+            .copied()
+            .unwrap_or(0);
+        self.say(|| format!("{node}: step {step} of {command} begins, would end with {code}"));
+        self.after(
+            at,
+            Event::Exit {
+                machine: index,
+                life,
+                command,
+                code,
+            },
+        );
+    }
+
+    /// Does for the bridge what it asked for.
+    fn perform_bridge(&mut self, out: Vec<Out>) {
+        for out in out {
+            match out {
+                Out::Publish {
+                    connection,
+                    packet,
+                    topic,
+                    frame,
+                } => self.publish_down(connection, packet, topic, frame),
+                Out::PubAck { connection } => {
+                    self.send_down(connection, Packet::PubAck { packet: 0 });
+                }
+                Out::Close { connection } => self.close(connection),
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        self.commit_due = false;
+        if self.bridge.up {
+            let random = self.random.bytes();
+            let out = self.bridge.commit(self.now, random);
+            self.perform_bridge(out);
+        }
+    }
+
+    /// What must hold at every moment.
+    fn check(&mut self) -> Result<(), Violation> {
+        if let Some(what) = self.bridge.contradictions.first() {
+            return Err(self.violation(what.clone()));
+        }
+        self.witness
+            .check(self.now, &self.bridge, &self.machines)
+            .map_err(|why| self.violation(why))?;
+        for machine in &self.machines {
+            let Some(disk) = &machine.disk else {
+                continue;
+            };
+            for (figures, class) in disk.figures().iter().zip(Class::ALL) {
+                if class != Class::Log && figures.used_bytes > figures.cap_bytes {
+                    let what = format!("{}: stream {} overflows", machine.node, class.name());
+                    return Err(self.violation(what));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! What goes wrong: cuts, crashes, power, disks, sleep, replays, backups.
+//! Never breaks a promise that no real system could keep: what was synced stays.
+
+use super::{Event, World};
+use crate::Violation;
+use crate::random::Random;
+use holdfast_journal::Fault as DiskFault;
+
+/// One thing that goes wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Fault {
+    Cut { machine: usize, ms: u64 },
+    Mend { machine: usize },
+    Kill { machine: usize },
+    Restart { machine: usize },
+    PowerCut { machine: usize, writes: u64 },
+    Reboot { machine: usize },
+    SyncFails { machine: usize },
+    DiskFull { machine: usize, ms: u64 },
+    DiskMends { machine: usize },
+    Sleep { machine: usize, ms: u64 },
+    Replay { machine: usize, pick: usize },
+    BridgeDies { ms: u64 },
+    BridgeStarts { restored: bool },
+    Backup,
+    BridgeRestored { ms: u64 },
+    Image { machine: usize },
+    RolledBack { machine: usize },
+}
+
+impl Fault {
+    pub(super) fn any(random: &mut Random, machines: usize) -> Self {
+        let machine = random.index(machines);
+        let ms = random.between(500, 150_000);
+        match random.between(0, 19) {
+            0..=3 => Self::Cut { machine, ms },
+            4..=6 => Self::Kill { machine },
+            7 | 8 => Self::PowerCut {
+                machine,
+                writes: random.between(0, 12),
+            },
+            9 => Self::Reboot { machine },
+            10 => Self::SyncFails { machine },
+            11 => Self::DiskFull { machine, ms },
+            12 => Self::Sleep { machine, ms },
+            13 | 14 => Self::Replay {
+                machine,
+                pick: random.index(200),
+            },
+            15 | 16 => Self::BridgeDies {
+                ms: random.between(100, 30_000),
+            },
+            17 => Self::Backup,
+            18 => Self::BridgeRestored {
+                ms: random.between(100, 30_000),
+            },
+            _ if random.one_in(2) => Self::Image { machine },
+            _ => Self::RolledBack { machine },
+        }
+    }
+}
+
+impl World {
+    pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
+        self.say(|| format!("fault: {fault:?}"));
+        self.summary.faults += 1;
+        match fault {
+            Fault::Cut { machine, ms } => {
+                if let Some(link) = self.links.get_mut(machine).filter(|_| !self.peace) {
+                    *link = false;
+                    self.cut(machine);
+                    self.after(ms, Event::Fault(Fault::Mend { machine }));
+                }
+            }
+            Fault::Mend { machine } => {
+                if let Some(link) = self.links.get_mut(machine) {
+                    *link = true;
+                }
+            }
+            Fault::Kill { machine } => self.kill(machine),
+            Fault::Restart { machine } => {
+                if self.machines.get(machine).is_some_and(|m| !m.is_alive()) {
+                    self.start(machine, false);
+                }
+            }
+            Fault::PowerCut { machine, writes } => self.arm_power_cut(machine, writes),
+            Fault::Reboot { machine } => self.power_cut(machine)?,
+            Fault::SyncFails { machine } => {
+                let fails = DiskFault::SyncFails(self.random.between(0, 3));
+                if let Some(machine) = self.machines.get(machine) {
+                    machine.storage.arm(fails);
+                }
+            }
+            Fault::DiskFull { machine, ms } => {
+                if let Some(full) = self.machines.get(machine) {
+                    full.storage.arm(DiskFault::Capacity(0));
+                    self.after(ms, Event::Fault(Fault::DiskMends { machine }));
+                }
+            }
+            Fault::DiskMends { machine } => {
+                if let Some(machine) = self.machines.get(machine).filter(|m| !m.power_cut_armed) {
+                    machine.storage.disarm();
+                }
+            }
+            Fault::Sleep { machine, ms } => {
+                if let Some(machine) = self.machines.get_mut(machine).filter(|_| !self.peace) {
+                    machine.suspended_until = self.now + ms;
+                }
+            }
+            Fault::Replay { machine, pick } => self.replay(machine, pick)?,
+            Fault::BridgeDies { ms } => self.bridge_dies(ms, false),
+            Fault::BridgeStarts { restored } => self.bridge_starts(restored),
+            Fault::Backup => self.backup = Some(self.bridge.store.clone()),
+            Fault::BridgeRestored { ms } => {
+                let restored = self.backup.is_some();
+                self.bridge_dies(ms, restored);
+            }
+            Fault::Image { machine } => {
+                if let Some(machine_) = self.machines.get(machine) {
+                    let image = machine_.storage.copy();
+                    self.images.insert(machine, image);
+                }
+            }
+            Fault::RolledBack { machine } => self.roll_back(machine),
+        }
+        Ok(())
+    }
+
+    /// `kill -9`: memory is gone, the page cache is not.
+    fn kill(&mut self, index: usize) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        if machine.power_cut_armed || !machine.is_alive() {
+            return;
+        }
+        machine.die();
+        self.cut(index);
+        self.summary.kills += 1;
+        let ms = self.random.between(10, 4_000);
+        self.after(ms, Event::Fault(Fault::Restart { machine: index }));
+    }
+
+    /// The power goes in the middle of one of the next writes.
+    fn arm_power_cut(&mut self, index: usize, writes: u64) {
+        if let Some(machine) = self.machines.get_mut(index)
+            && machine.is_alive()
+        {
+            machine.storage.arm(DiskFault::PowerCut(writes));
+            machine.power_cut_armed = true;
+        }
+    }
+
+    /// The power is gone: what was not synced may be, too.
+    pub(super) fn power_cut(&mut self, index: usize) -> Result<(), Violation> {
+        let seed = self.random.next();
+        let Some(machine) = self.machines.get_mut(index) else {
+            return Ok(());
+        };
+        machine.die();
+        machine.storage = machine.storage.restart(seed);
+        machine.power_cut_armed = false;
+        machine.suspended_until = 0;
+        self.cut(index);
+        self.summary.power_cuts += 1;
+        // The machine is back at once; what it lost it lost.
+        self.start(index, true);
+        Ok(())
+    }
+
+    fn bridge_dies(&mut self, ms: u64, restored: bool) {
+        if !self.bridge.up {
+            return;
+        }
+        self.bridge.die();
+        self.summary.bridge_deaths += 1;
+        for id in self.connections.keys().copied().collect::<Vec<_>>() {
+            self.close(id);
+        }
+        self.after(ms, Event::Fault(Fault::BridgeStarts { restored }));
+    }
+
+    fn bridge_starts(&mut self, restored: bool) {
+        if let Some(backup) = self.backup.clone().filter(|_| restored) {
+            self.bridge.store = backup;
+            self.witness.bridge_restored();
+            self.summary.restores += 1;
+        }
+        self.bridge.up = true;
+        self.bridge_life_started = self.now;
+    }
+
+    /// The disk of a machine goes back to an older image.
+    fn roll_back(&mut self, index: usize) {
+        let Some(image) = self.images.get(&index) else {
+            return;
+        };
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        machine.die();
+        machine.storage = image.copy();
+        machine.power_cut_armed = false;
+        self.witness.rolled_back(machine.node);
+        self.summary.roll_backs += 1;
+        self.cut(index);
+        self.start(index, true);
+    }
+
+    /// Everything works again, and the operator has released who was quarantined.
+    pub(super) fn make_peace(&mut self) -> Result<(), Violation> {
+        self.say(|| "everything works from here on".to_owned());
+        self.peace = true;
+        if !self.bridge.up {
+            self.bridge_starts(false);
+        }
+        for link in &mut self.links {
+            *link = true;
+        }
+        for machine in &mut self.machines {
+            if !machine.power_cut_armed {
+                machine.storage.disarm();
+            }
+        }
+        for index in 0..self.machines.len() {
+            if self.machines.get(index).is_some_and(|m| m.power_cut_armed) {
+                self.power_cut(index)?;
+            }
+        }
+        self.bridge.release_all();
+        Ok(())
+    }
+}

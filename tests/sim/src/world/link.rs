@@ -1,0 +1,332 @@
+//! The link: ordered and lossless while a connection lives, silent when it is cut, noticed late.
+//! Never looks into a frame.
+
+use super::{Event, Packet, World};
+use crate::Violation;
+use crate::bridge::Incoming;
+use crate::machine::lost;
+use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault};
+use holdfast_protocol::topic::Topic;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) machine: usize,
+    life: u32,
+    attempt: Attempt,
+    /// Whether anything still passes.
+    pub(super) passes: bool,
+    machine_knows: bool,
+    bridge_knows: bool,
+    /// When the last packet of each direction arrives: the next is not earlier.
+    last_up: u64,
+    last_down: u64,
+}
+
+impl World {
+    pub(super) fn connect(
+        &mut self,
+        index: usize,
+        life: u32,
+        attempt: Attempt,
+    ) -> Result<(), Violation> {
+        let link = self.links.get(index).copied().unwrap_or(false);
+        let fault = if !link || !self.bridge.up {
+            Some(LinkFault::Tcp)
+        } else if !self.peace && self.random.one_in(30) {
+            Some(LinkFault::Tls)
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            let why = "nobody answers".to_owned();
+            return self.input(
+                index,
+                life,
+                Input::LinkFailed {
+                    attempt,
+                    fault,
+                    why,
+                },
+            );
+        }
+        let Some(machine) = self.machines.get(index) else {
+            return Ok(());
+        };
+        if machine.life != life {
+            return Ok(());
+        }
+        self.next_connection += 1;
+        self.summary.connections += 1;
+        let connection = Connection {
+            machine: index,
+            life,
+            attempt,
+            passes: true,
+            machine_knows: true,
+            bridge_knows: true,
+            last_up: self.now,
+            last_down: self.now,
+        };
+        self.connections.insert(self.next_connection, connection);
+        let random = self.random.bytes();
+        self.input(index, life, Input::Connected { attempt, random })
+    }
+
+    /// The living connection of a machine, as the machine sees it.
+    fn connection_of(&self, index: usize) -> Option<u64> {
+        let life = self.machines.get(index)?.life;
+        let mut found = self.connections.iter();
+        found
+            .find(|(_, c)| c.machine == index && c.life == life && c.machine_knows)
+            .map(|(id, _)| *id)
+    }
+
+    fn latency(&mut self) -> u64 {
+        if self.random.one_in(20) {
+            self.random.between(100, 4_000)
+        } else {
+            self.random.between(1, 80)
+        }
+    }
+
+    pub(super) fn publish_up(
+        &mut self,
+        index: usize,
+        topic: Topic,
+        frame: Vec<u8>,
+        acknowledged: bool,
+    ) {
+        let packet = Packet::Publish {
+            topic,
+            frame,
+            packet: acknowledged.then_some(0),
+        };
+        if let Some(connection) = self.connection_of(index) {
+            self.send_up(connection, packet);
+        }
+    }
+
+    pub(super) fn puback_up(&mut self, index: usize, delivery: Delivery) {
+        let Some(id) = self.connection_of(index) else {
+            return;
+        };
+        let current = self.connections.get(&id).map(|c| c.attempt);
+        if current == Some(delivery.attempt) {
+            let packet = delivery.packet;
+            if let Some(machine) = self.machines.get_mut(index) {
+                let command = self.bridge.awaits(machine.node, id, packet);
+                self.witness.acknowledges(machine, command);
+            }
+            self.send_up(id, Packet::PubAck { packet });
+        }
+    }
+
+    fn send_up(&mut self, id: u64, packet: Packet) {
+        let latency = self.latency();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.last_up = connection.last_up.max(self.now + latency);
+            let at = connection.last_up;
+            self.at(
+                at,
+                Event::Up {
+                    connection: id,
+                    packet,
+                },
+            );
+        }
+    }
+
+    pub(super) fn publish_down(&mut self, id: u64, packet: u16, topic: Topic, frame: Vec<u8>) {
+        let machine = self.connections.get(&id).map(|c| c.machine);
+        if let Some(machine) = machine.and_then(|index| self.machines.get(index))
+            && self.captured.len() < 200
+        {
+            self.captured.push((machine.node, topic, frame.clone()));
+        }
+        let packet = Packet::Publish {
+            topic,
+            frame,
+            packet: Some(packet),
+        };
+        self.send_down(id, packet);
+    }
+
+    pub(super) fn send_down(&mut self, id: u64, packet: Packet) {
+        let latency = self.latency();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.last_down = connection.last_down.max(self.now + latency);
+            let at = connection.last_down;
+            self.at(
+                at,
+                Event::Down {
+                    connection: id,
+                    packet,
+                },
+            );
+        }
+    }
+
+    pub(super) fn arrive_up(&mut self, id: u64, packet: Packet) {
+        let Some(connection) = self.connections.get(&id) else {
+            return;
+        };
+        let Some(machine) = self.machines.get(connection.machine) else {
+            return;
+        };
+        if !connection.passes || !connection.bridge_knows || !self.bridge.up {
+            return;
+        }
+        let node = machine.node;
+        match packet {
+            Packet::Publish {
+                topic,
+                frame,
+                packet,
+            } => {
+                self.bridge.receive(Incoming {
+                    connection: id,
+                    node,
+                    topic,
+                    frame,
+                    acknowledged: packet.is_some(),
+                });
+                if !self.commit_due {
+                    self.commit_due = true;
+                    let ms = self.random.between(1, 20);
+                    self.after(ms, Event::Commit);
+                }
+            }
+            Packet::PubAck { packet } => self.bridge.delivered(node, id, packet),
+        }
+    }
+
+    pub(super) fn arrive_down(&mut self, id: u64, packet: Packet) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get(&id) else {
+            return Ok(());
+        };
+        if !connection.passes || !connection.machine_knows {
+            return Ok(());
+        }
+        let (index, life, attempt) = (connection.machine, connection.life, connection.attempt);
+        let input = match packet {
+            Packet::PubAck { .. } => Input::PubAcked { attempt, count: 1 },
+            Packet::Publish {
+                topic,
+                frame,
+                packet,
+            } => Input::Received {
+                delivery: Delivery {
+                    attempt,
+                    packet: packet.unwrap_or(0),
+                },
+                topic,
+                frame,
+            },
+        };
+        self.input(index, life, input)
+    }
+
+    /// The machine closes its connection, or gives up an attempt.
+    pub(super) fn hang_up(&mut self, index: usize, attempt: Attempt) {
+        let mut found = self.connections.iter_mut();
+        let found = found.find(|(_, c)| c.machine == index && c.attempt == attempt);
+        let Some((id, connection)) = found else {
+            return;
+        };
+        let id = *id;
+        connection.passes = false;
+        self.after(5, Event::MachineLost { connection: id });
+        let ms = self.random.between(5, 500);
+        self.after(ms, Event::BridgeLost { connection: id });
+    }
+
+    /// The bridge closes a connection.
+    pub(super) fn close(&mut self, id: u64) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.passes = false;
+            connection.bridge_knows = false;
+            self.after(20, Event::MachineLost { connection: id });
+        }
+    }
+
+    /// Nothing passes any more; each side learns of it in its own time.
+    pub(super) fn cut(&mut self, index: usize) {
+        let cut: Vec<u64> = self
+            .connections
+            .iter_mut()
+            .filter(|(_, c)| c.machine == index && c.passes)
+            .map(|(id, c)| {
+                c.passes = false;
+                *id
+            })
+            .collect();
+        for id in cut {
+            let ms = self.random.between(1, 30_000);
+            self.after(ms, Event::MachineLost { connection: id });
+            let ms = self.random.between(1, 90_000);
+            self.after(ms, Event::BridgeLost { connection: id });
+        }
+    }
+
+    pub(super) fn machine_lost(&mut self, id: u64) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return Ok(());
+        };
+        let (index, life, attempt) = (connection.machine, connection.life, connection.attempt);
+        if !std::mem::take(&mut connection.machine_knows) {
+            return Ok(());
+        }
+        self.forget(id);
+        self.input(index, life, lost(attempt))
+    }
+
+    pub(super) fn bridge_lost(&mut self, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.bridge_knows = false;
+        connection.passes = false;
+        let node = self.machines.get(connection.machine).map(|m| m.node);
+        if let Some(node) = node {
+            self.bridge.closed(node, id);
+        }
+        self.forget(id);
+    }
+
+    /// A connection of which neither side knows any more is gone.
+    fn forget(&mut self, id: u64) {
+        let gone = |c: &Connection| !c.machine_knows && !c.bridge_knows;
+        if self.connections.get(&id).is_some_and(gone) {
+            self.connections.remove(&id);
+        }
+    }
+
+    /// A frame that was seen before is put onto a machine's connection again.
+    pub(super) fn replay(&mut self, index: usize, pick: usize) -> Result<(), Violation> {
+        let Some((node, topic, frame)) = self.captured.get(pick % self.captured.len().max(1))
+        else {
+            return Ok(());
+        };
+        let (node, topic, frame) = (*node, *topic, frame.clone());
+        let Some(connection) = self
+            .connection_of(index)
+            .and_then(|id| self.connections.get(&id))
+        else {
+            return Ok(());
+        };
+        let (life, attempt) = (connection.life, connection.attempt);
+        self.say(|| format!("a frame for {node} is replayed to machine {index}"));
+        // No packet id of the bridge's own is that high.
+        let delivery = Delivery {
+            attempt,
+            packet: u16::MAX,
+        };
+        let input = Input::Received {
+            delivery,
+            topic,
+            frame,
+        };
+        self.input(index, life, input)
+    }
+}
