@@ -65,6 +65,8 @@ struct Session {
     next_packet: u16,
     unacked: BTreeMap<u16, CommandId>,
     busy_until: u64,
+    /// Something was committed that is not acknowledged yet.
+    owes: bool,
 }
 
 /// A frame that waits for the next commit.
@@ -146,6 +148,15 @@ impl Bridge {
                 acknowledged.push(incoming.connection);
             }
             self.ingest(now, &incoming, random);
+        }
+        let owing: Vec<NodeId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.owes)
+            .map(|(node, _)| *node)
+            .collect();
+        for node in owing {
+            self.acknowledge(node);
         }
         let told = acknowledged
             .into_iter()

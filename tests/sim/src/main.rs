@@ -8,6 +8,8 @@
 
 use holdfast_sim::{Summary, run, trace};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const USAGE: &str = "usage: holdfast-sim --seed N [--trace] | --seeds COUNT [--from N]";
@@ -85,18 +87,16 @@ fn many(from: Option<u64>, count: u64) -> ExitCode {
         from.saturating_add(count.saturating_sub(1))
     );
     let started = Instant::now();
-    let mut total = Summary::default();
-    let mut violations = 0_u64;
-    for seed in from..from.saturating_add(count) {
-        match run(seed) {
-            Ok(summary) => total.add(&summary),
-            Err(why) => {
-                violations += 1;
-                println!("seed {seed}: VIOLATION {why}");
-                println!("  replay: cargo xtask sim --seed {seed} --trace");
-            }
+    let next = AtomicU64::new(from);
+    let end = from.saturating_add(count);
+    let found = Mutex::new((Summary::default(), 0_u64));
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| work(&next, end, &found));
         }
-    }
+    });
+    let (total, violations) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!(
         "{count} worlds in {:.1} s, {violations} violations",
         started.elapsed().as_secs_f64()
@@ -106,5 +106,25 @@ fn many(from: Option<u64>, count: u64) -> ExitCode {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+/// Takes one seed after another; worlds share nothing.
+fn work(next: &AtomicU64, end: u64, found: &Mutex<(Summary, u64)>) {
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return;
+        }
+        let outcome = run(seed);
+        let mut found = found.lock().unwrap_or_else(PoisonError::into_inner);
+        match outcome {
+            Ok(summary) => found.0.add(&summary),
+            Err(why) => {
+                found.1 += 1;
+                println!("seed {seed}: VIOLATION {why}");
+                println!("  replay: cargo xtask sim --seed {seed} --trace");
+            }
+        }
     }
 }

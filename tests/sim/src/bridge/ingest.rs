@@ -65,6 +65,7 @@ impl Bridge {
                 next_packet: 0,
                 unacked: BTreeMap::new(),
                 busy_until: now,
+                owes: false,
             },
         );
         let row = self.store.nodes.entry(node).or_default();
@@ -192,7 +193,7 @@ impl Bridge {
                 *last = sequence;
                 self.store.gaps += missing;
             }
-            Acceptance::Duplicate | Acceptance::Hole => return self.acknowledge(node),
+            Acceptance::Duplicate | Acceptance::Hole => return self.owe(node),
             Acceptance::Invalid => {
                 let what = format!("{node}: record {sequence} of {class:?} is impossible");
                 return self.contradictions.push(what);
@@ -211,10 +212,20 @@ impl Bridge {
             }
             Record::Audit(_) | Record::Log(_) => {}
         }
-        self.acknowledge(node);
+        self.owe(node);
     }
 
-    fn acknowledge(&mut self, node: NodeId) {
+    fn owe(&mut self, node: NodeId) {
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.owes = true;
+        }
+    }
+
+    /// Tells a node what is committed, once for all of a commit.
+    pub(super) fn acknowledge(&mut self, node: NodeId) {
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.owes = false;
+        }
         let outbox = self.sessions.get(&node).map(|session| session.outbox);
         let row = self.store.nodes.get(&node);
         let acks = outbox
