@@ -81,10 +81,11 @@ pub struct Held {
 }
 
 impl StateDir {
-    /// The directory at this path.
+    /// The directory at this path; made absolute, because scripts run elsewhere.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        let path = path.into();
+        Self(std::path::absolute(&path).unwrap_or(path))
     }
 
     /// Its path.

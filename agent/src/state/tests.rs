@@ -99,6 +99,11 @@ fn newer_and_damaged_identities_are_told_apart() {
 }
 
 #[test]
+fn a_relative_directory_holds_wherever_a_script_goes() {
+    assert!(StateDir::new("state").scripts().is_absolute());
+}
+
+#[test]
 fn one_process_at_a_time_holds_the_directory() {
     let (_home, state) = state();
     let held = state.hold().unwrap();
