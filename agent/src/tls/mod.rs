@@ -2,6 +2,7 @@
 //! Never reads the OS clock, and never trusts a public authority or the address it connects to.
 
 pub mod certificate;
+mod suite;
 #[cfg(test)]
 mod tests;
 
@@ -173,7 +174,7 @@ impl Connector {
         identity: Option<ClientIdentity>,
         floor: Floor,
     ) -> Result<Self, ConfigError> {
-        let provider = Arc::new(provider());
+        let provider = Arc::new(suite::provider());
         let verifier = Arc::new(BridgeVerifier::new(root, floor.clone(), &provider)?);
         let builder = ClientConfig::builder_with_details(provider, Arc::new(FloorTime(floor)))
             .with_protocol_versions(&[&TLS13])
@@ -212,19 +213,6 @@ impl Connector {
     #[must_use]
     pub fn root(&self) -> Option<CertificateDer<'static>> {
         self.verifier.known.get().map(|known| known.root.clone())
-    }
-}
-
-/// Two suites and two groups: what both of our sides speak.
-fn provider() -> CryptoProvider {
-    use rustls::crypto::ring::{cipher_suite, default_provider, kx_group};
-    CryptoProvider {
-        cipher_suites: vec![
-            cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
-            cipher_suite::TLS13_AES_128_GCM_SHA256,
-        ],
-        kx_groups: vec![kx_group::X25519, kx_group::SECP256R1],
-        ..default_provider()
     }
 }
 

@@ -41,7 +41,8 @@ fn check(
     leaf: &CertificateDer<'_>,
     chain: &[CertificateDer<'_>],
 ) -> Result<(), Distrust> {
-    let verifier = BridgeVerifier::new(root, Floor::new(floor_ms), &Arc::new(provider())).unwrap();
+    let verifier =
+        BridgeVerifier::new(root, Floor::new(floor_ms), &Arc::new(suite::provider())).unwrap();
     // The clock and the name that rustls passes must not matter.
     let clock = UnixTime::since_unix_epoch(Duration::ZERO);
     let name = ServerName::try_from("10.0.0.1").unwrap();
