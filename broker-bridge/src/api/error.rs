@@ -10,7 +10,9 @@ use crate::store::StoreError;
 /// The database's errors, for every operation.
 pub(super) fn of_store(request_id: &str, error: &StoreError) -> ApiError {
     match error {
-        StoreError::Busy { .. } => ApiError::throttling(error.to_string()),
+        StoreError::Busy { .. } | StoreError::Commands { .. } => {
+            ApiError::throttling(error.to_string())
+        }
         StoreError::Database(_)
         | StoreError::Commit(_)
         | StoreError::Closed

@@ -246,8 +246,12 @@ impl Hub {
         selection: Selection,
         (concurrency, errors): (MaxConcurrency, MaxErrors),
     ) -> Result<Command, SendCommandError> {
+        let limit = self.shared.retention.commands_max;
         let work = writing::<_, Command, SendCommandError>(move |connection| {
             Box::pin(async move {
+                if commands::unfinished_count(connection).await? >= limit {
+                    return Err(StoreError::Commands { limit }.into());
+                }
                 let nodes = selection.resolve(fleet(connection, &selection).await?)?;
                 let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 command.limits = Limits {

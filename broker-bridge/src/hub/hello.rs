@@ -6,7 +6,9 @@ use super::node::{advance_open, quarantine};
 use super::session::{Dating, Greeted, Session};
 use crate::mqtt::{CloseReason, Verdict};
 use crate::store::error::{signed, unsigned};
-use crate::store::streams::{NewEvent, add_gap, heads, insert_events, outbox_number, save_head};
+use crate::store::streams::{
+    NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, save_head,
+};
 use crate::store::{Caller, StoreError, UnixMs, commands, invocations, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::report::wanted;
@@ -29,6 +31,9 @@ const COUNTER_MAX: u64 = 1 << 62;
 const RESEND_FIRST: usize = 4;
 /// When a node may try again that could not be served, in milliseconds, and the jitter on top.
 const LATER_MS: u32 = 2_000;
+
+/// When a node may try again whose hello makes no sense; only another agent can mend that.
+const IMPOSSIBLE_MS: u32 = 60 * 60 * 1000;
 
 /// What a hello is judged with.
 struct Context {
@@ -127,7 +132,7 @@ async fn greet(
     let Some(acks) = open_streams(connection, context, hello).await? else {
         let detail = "the hello's stream heads are impossible".to_owned();
         return Ok(Outcome::Refused(
-            HelloRefusalReason::Later(u32::MAX),
+            HelloRefusalReason::Later(IMPOSSIBLE_MS),
             detail,
         ));
     };
@@ -136,6 +141,9 @@ async fn greet(
     advance_open(connection, node, Event::LinkUp, context.now).await?;
     // A new life of the outbox has lost what it held: sent once more, a command could run twice.
     let same_life = known.outbox == Some(outbox_number(hello.outbox));
+    if !same_life {
+        forget_lives(connection, node, hello.outbox, known.outbox).await?;
+    }
     let (resend, more) = resend(
         connection,
         node,

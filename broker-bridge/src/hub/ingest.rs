@@ -22,6 +22,7 @@ use holdfast_protocol::up::{
 };
 use holdfast_protocol::{Class, CommandId, NodeId, OutboxId};
 use sqlx::SqliteConnection;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -31,6 +32,10 @@ use tokio::sync::{mpsc, oneshot};
 const GROUP: usize = 256;
 /// Bytes of frames that wait to be applied at most; above, the connection is closed.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Types of reports kept of a node: as many as the wire lets a hello name.
+const TYPES_MAX: i64 = 32;
+const _: () = assert!(TYPES_MAX as usize == holdfast_protocol::limits::REPORTS_MAX);
 
 /// A record as it came.
 #[derive(Debug)]
@@ -142,9 +147,9 @@ impl Group {
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let (node, key) = (item.node, (item.node, item.outbox));
-        if !self.heads.contains_key(&key) {
+        if let Entry::Vacant(vacant) = self.heads.entry(key) {
             let heads = streams::heads(connection, node, item.outbox).await?;
-            self.heads.insert(key, heads.map(Option::unwrap_or_default));
+            vacant.insert(heads.map(Option::unwrap_or_default));
         }
         let heads = self.heads.get_mut(&key).into_iter().flatten();
         let Some(last) = heads
@@ -274,6 +279,10 @@ impl Group {
         let (node, name) = (item.node, report.type_name.as_str());
         let captured = item.dating.date(&report.captured).unwrap_or(now);
         let bases = reports::bases(connection, node, name).await?;
+        if bases.is_empty() && reports::types(connection, node).await? >= TYPES_MAX {
+            tracing::warn!(node_id = %node, max = TYPES_MAX, "a report of one type too many is dropped");
+            return Ok(());
+        }
         match apply(&bases, report.clone()) {
             Applied::Replace(table) => {
                 reports::replace(connection, node, name, &table, captured).await?;

@@ -46,7 +46,8 @@ pub(super) async fn advance_open(
     Ok(changed)
 }
 
-/// Marks a node as away, unless it has another connection.
+/// Marks a node as away, unless a newer connection has said hello. An older one that was taken over
+/// is over too, whether or not the newer one ever spoke.
 pub(super) async fn leave(
     connection: &mut SqliteConnection,
     node: NodeId,
@@ -54,7 +55,7 @@ pub(super) async fn leave(
     now: UnixMs,
 ) -> Result<(), StoreError> {
     let left = sqlx::query(
-        "UPDATE nodes SET connection = 0, last_ping_ms = $1 WHERE node_id = $2 AND connection = $3",
+        "UPDATE nodes SET connection = 0, last_ping_ms = $1 WHERE node_id = $2 AND connection <> 0 AND connection <= $3",
     )
     .bind(now)
     .bind(node.as_str())

@@ -317,6 +317,14 @@ pub(crate) async fn request_cancel(
     Ok(())
 }
 
+/// How many commands have not ended.
+pub(crate) async fn unfinished_count(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query("SELECT count(*) AS n FROM commands WHERE finished = 0")
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get("n")?)
+}
+
 /// The commands that have not ended.
 pub(crate) async fn unfinished(
     connection: &mut SqliteConnection,

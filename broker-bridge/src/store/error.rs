@@ -19,6 +19,12 @@ pub enum StoreError {
         /// The bound.
         limit: usize,
     },
+    /// As many commands as are kept have not ended yet.
+    #[error("{limit} commands are under way, which is the bound: cancel some, or wait")]
+    Commands {
+        /// The bound.
+        limit: i64,
+    },
     /// The bridge is shutting down.
     #[error("the database is closed")]
     Closed,

@@ -64,7 +64,7 @@ impl InvocationRecord {
         let ran = || self.steps.iter().filter(|step| step.state != "Skipped");
         ran()
             .find(|step| step.state != "Success")
-            .or(ran().last())
+            .or(ran().next_back())
             .map_or(-1, |step| step.exit_code)
     }
 }

@@ -23,6 +23,9 @@ pub(crate) mod streams;
 mod tags;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use access_keys::AccessKey;
 pub(crate) use activations::push_in;
 pub use activations::{Activation, ActivationFilter, NewActivation};

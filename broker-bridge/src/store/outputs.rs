@@ -27,7 +27,7 @@ fn number(stream: OutputStream) -> i64 {
     }
 }
 
-/// Keeps a piece; a repeat changes nothing.
+/// Keeps a piece of an invocation that is known; a repeat changes nothing.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     node: NodeId,
@@ -35,7 +35,8 @@ pub(crate) async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO outputs (command_id, node_id, step, stream, position, bytes) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING",
+         SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS (SELECT 1 FROM invocations \
+         WHERE command_id = $1 AND node_id = $2) ON CONFLICT DO NOTHING",
     )
     .bind(chunk.command.to_string())
     .bind(node.as_str())

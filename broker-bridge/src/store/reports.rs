@@ -101,6 +101,21 @@ pub(crate) async fn bases(
     rows.iter().map(table).collect()
 }
 
+/// How many types a node has reported, or has been asked for.
+pub(crate) async fn types(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "SELECT count(*) AS n FROM (SELECT type_name FROM reports WHERE node_id = $1 \
+         UNION SELECT type_name FROM resyncs WHERE node_id = $1) AS known",
+    )
+    .bind(node.as_str())
+    .fetch_one(connection)
+    .await?;
+    Ok(row.try_get("n")?)
+}
+
 /// Type and hash of every base of a node.
 pub(crate) async fn base_hashes(
     connection: &mut SqliteConnection,

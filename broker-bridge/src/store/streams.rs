@@ -59,6 +59,22 @@ pub(crate) async fn save_head(
     Ok(())
 }
 
+/// Forgets every life of a node's outbox but this one and the one before.
+pub(crate) async fn forget_lives(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    outbox: OutboxId,
+    before: Option<i64>,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM streams WHERE node_id = $1 AND outbox <> $2 AND outbox <> $3")
+        .bind(node.as_str())
+        .bind(outbox_number(outbox))
+        .bind(before.unwrap_or(outbox_number(outbox)))
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Counts records that will never come.
 pub(crate) async fn add_gap(
     connection: &mut SqliteConnection,

@@ -18,10 +18,10 @@ async fn refused(world: &World, agent: &mut Agent) -> HelloRefusalReason {
     let wire = world.arrive(agent).await.unwrap();
     let hello = Up::Hello(Box::new(agent.hello()));
     wire.publish(Topic::Hello(agent.node), &hello).await;
-    match agent.next(&wire).await {
-        Down::HelloRefusal(refusal) => refusal.reason,
-        other => panic!("not refused: {other:?}"),
-    }
+    let Down::HelloRefusal(refusal) = agent.next(&wire).await else {
+        panic!("not refused");
+    };
+    refusal.reason
 }
 
 #[tokio::test]
@@ -184,4 +184,14 @@ async fn a_hello_of_another_revision_is_told_what_the_bridge_writes() {
         panic!("not refused")
     };
     assert_eq!(refusal.reason, HelloRefusalReason::Revision(1, 1));
+}
+
+#[tokio::test]
+async fn a_node_that_took_over_and_left_without_a_word_is_away() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let old = world.online(&mut agent).await;
+    let silent = world.arrive(&agent).await.unwrap();
+    world.hub.disconnect(old.connection, Departure::Lost);
+    world.offline(&agent, silent).await;
 }

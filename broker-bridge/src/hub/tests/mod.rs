@@ -339,20 +339,20 @@ impl Agent {
             wire.publish(Topic::Hello(self.node), &hello).await,
             Verdict::Accepted
         );
-        match self.next(wire).await {
-            Down::HelloReply(reply) => reply,
-            other => panic!("not a reply to a hello: {other:?}"),
-        }
+        let Down::HelloReply(reply) = self.next(wire).await else {
+            panic!("not a reply to a hello");
+        };
+        reply
     }
 
     /// The next command; acknowledgements in between are passed over.
     async fn command(&mut self, wire: &Wire) -> down::Command {
         loop {
-            match self.next(wire).await {
-                Down::Command(command) => return *command,
-                Down::Ack(_) => {}
-                other => panic!("not a command: {other:?}"),
+            let down = self.next(wire).await;
+            if let Down::Command(command) = down {
+                return *command;
             }
+            assert!(matches!(down, Down::Ack(_)), "not a command: {down:?}");
         }
     }
 

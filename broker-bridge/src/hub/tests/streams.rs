@@ -25,10 +25,10 @@ async fn lines(world: &World, agent: &Agent) -> Vec<String> {
 }
 
 async fn ack(agent: &mut Agent, wire: &Wire) -> [u64; 4] {
-    match agent.next(wire).await {
-        Down::Ack(ack) => ack.acks,
-        other => panic!("not an acknowledgement: {other:?}"),
-    }
+    let Down::Ack(ack) = agent.next(wire).await else {
+        panic!("not an acknowledgement");
+    };
+    ack.acks
 }
 
 #[tokio::test]
@@ -266,4 +266,19 @@ async fn a_scan_becomes_patch_state_and_compliance() {
     let compliance = world.store().compliance(&page).await.unwrap().items;
     assert_eq!(compliance[0].summary.non_compliant.high, 1);
     assert!(!compliance[0].summary.is_compliant());
+}
+
+#[tokio::test]
+async fn a_node_keeps_no_more_types_of_reports_than_a_hello_can_name() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    for n in 0..40 {
+        let whole = Content::Whole(table(&["Name"], &[&["a"]]));
+        agent
+            .record(&wire, report(&format!("Custom:{n}"), whole))
+            .await;
+    }
+    let kept = world.store().reports(agent.node, &[]).await.unwrap();
+    assert_eq!(kept.len(), 32);
 }

@@ -1,0 +1,233 @@
+//! The database's own promises: rights, schema, groups of writes, paging, backup, retention.
+//! Never a hub.
+
+use super::*;
+use holdfast_bridge_core::retention::{DAY_MS, Retention};
+use holdfast_protocol::ActivationId;
+use std::os::unix::fs::PermissionsExt;
+
+const NOW: UnixMs = 1_790_000_000_000;
+
+async fn open() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state")).await.unwrap();
+    (dir, store)
+}
+
+fn activation(n: u8, name: &str) -> NewActivation {
+    NewActivation {
+        id: ActivationId::from_random([n; 16]),
+        code_key: [n; 32],
+        description: String::new(),
+        default_name: name.into(),
+        iam_role: "role".into(),
+        registration_limit: 1,
+        expires: NOW + DAY_MS,
+        tags: vec![],
+    }
+}
+
+#[tokio::test]
+async fn files_are_for_their_owner_alone() {
+    let (dir, store) = open().await;
+    store.set_meta("k", "v".into()).await.unwrap();
+    let mode = |path: &std::path::Path| path.metadata().unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&dir.path().join("state")), 0o700);
+    for file in std::fs::read_dir(dir.path().join("state")).unwrap() {
+        assert_eq!(mode(&file.unwrap().path()), 0o600);
+    }
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let (dir, store) = open().await;
+    store
+        .writer
+        .write::<_, (), StoreError>(|connection| {
+            Box::pin(async move {
+                sqlx::query("INSERT INTO schema_version (version) VALUES (99)")
+                    .execute(connection)
+                    .await?;
+                Ok(())
+            })
+        })
+        .await
+        .unwrap();
+    store.close().await;
+    let error = Store::open(&dir.path().join("state")).await.unwrap_err();
+    assert!(matches!(
+        error,
+        OpenError::Newer {
+            found: 99,
+            known: SCHEMA_VERSION,
+            ..
+        }
+    ));
+}
+
+#[tokio::test]
+async fn a_failed_request_undoes_itself_and_not_its_neighbours() {
+    let (_dir, store) = open().await;
+    let bad = store.writer.write::<_, (), StoreError>(|connection| {
+        Box::pin(async move {
+            sqlx::query("INSERT INTO meta (key, value) VALUES ('bad', '1')")
+                .execute(&mut *connection)
+                .await?;
+            Err(StoreError::Corrupt { what: "test" })
+        })
+    });
+    let (good, bad) = tokio::join!(store.set_meta("good", "1".into()), bad);
+    assert!(good.is_ok() && bad.is_err());
+    assert_eq!(store.meta("good").await.unwrap(), Some("1".into()));
+    assert_eq!(store.meta("bad").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn what_was_answered_survives_without_a_close() {
+    let (dir, store) = open().await;
+    store.set_meta("k", "v".into()).await.unwrap();
+    let again = Store::open(&dir.path().join("state")).await.unwrap();
+    assert_eq!(again.meta("k").await.unwrap(), Some("v".into()));
+    store.close().await;
+    assert!(matches!(
+        store.set_meta("k", "w".into()).await,
+        Err(StoreError::Closed)
+    ));
+}
+
+#[tokio::test]
+async fn pages_cover_a_list_once() {
+    let (_dir, store) = open().await;
+    for n in 0..7 {
+        let name = if n < 5 { "a" } else { "b" };
+        store
+            .create_activation(Caller::local(NOW), activation(n, name))
+            .await
+            .unwrap();
+    }
+    let mut page = Page::first(2);
+    let mut seen = Vec::new();
+    loop {
+        let part = store
+            .activations(&ActivationFilter::default(), &page)
+            .await
+            .unwrap();
+        assert!(part.items.len() <= 2);
+        seen.extend(part.items.iter().map(|activation| activation.code_key[0]));
+        match part.next {
+            Some(next) => page.after = Some(next),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [0, 1, 2, 3, 4, 5, 6]);
+    let filter = ActivationFilter {
+        default_names: vec!["b".into()],
+        ..Default::default()
+    };
+    let named = store.activations(&filter, &Page::first(2)).await.unwrap();
+    assert_eq!((named.items.len(), named.next), (2, None));
+    let quoted = ActivationFilter {
+        iam_roles: vec!["' OR 1=1 --".into()],
+        ..Default::default()
+    };
+    assert!(
+        store
+            .activations(&quoted, &Page::first(2))
+            .await
+            .unwrap()
+            .items
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_key_stays_disabled_and_is_not_shown_in_logs() {
+    let (_dir, store) = open().await;
+    let key = AccessKey {
+        access_key_id: "AKIA1".into(),
+        secret: "hush".into(),
+        name: "ops".into(),
+        created: NOW,
+        disabled: None,
+    };
+    assert!(
+        store
+            .add_access_key(Caller::local(NOW), key.clone())
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .add_access_key(Caller::local(NOW), key.clone())
+            .await
+            .unwrap()
+    );
+    assert!(!format!("{key:?}").contains("hush"));
+    assert!(
+        store
+            .disable_access_key(Caller::local(NOW), "AKIA1".into())
+            .await
+            .unwrap()
+    );
+    assert!(
+        store
+            .disable_access_key(Caller::local(NOW + 5), "AKIA1".into())
+            .await
+            .unwrap()
+    );
+    assert_eq!(
+        store.access_key("AKIA1").await.unwrap().unwrap().disabled,
+        Some(NOW)
+    );
+    assert!(
+        !store
+            .disable_access_key(Caller::local(NOW), "AKIA2".into())
+            .await
+            .unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_damaged_backup_is_refused_and_nothing_is_replaced() {
+    let (dir, store) = open().await;
+    store.set_meta("k", "v".into()).await.unwrap();
+    let backup = dir.path().join("backup.db");
+    store.backup(&backup).await.unwrap();
+    assert!(matches!(
+        store.backup(&backup).await,
+        Err(BackupError::Exists { .. })
+    ));
+    store.close().await;
+    let damaged = dir.path().join("damaged.db");
+    std::fs::write(&damaged, b"SQLite format 3\0 and nothing else").unwrap();
+    let state = dir.path().join("state");
+    assert!(restore(&state, &damaged, true, NOW).await.is_err());
+    let again = Store::open(&state).await.unwrap();
+    assert_eq!(again.meta("k").await.unwrap(), Some("v".into()));
+    again.close().await;
+    let fresh = dir.path().join("fresh");
+    restore(&fresh, &backup, false, NOW).await.unwrap();
+    let fresh = Store::open(&fresh).await.unwrap();
+    assert_eq!(fresh.meta("k").await.unwrap(), Some("v".into()));
+}
+
+#[tokio::test]
+async fn old_entries_go_and_young_ones_stay() {
+    let (_dir, store) = open().await;
+    let (old, young) = (NOW - 91 * DAY_MS, NOW - DAY_MS);
+    store
+        .create_activation(Caller::local(old), activation(1, ""))
+        .await
+        .unwrap();
+    store
+        .create_activation(Caller::local(young), activation(2, ""))
+        .await
+        .unwrap();
+    assert_eq!(store.prune(Retention::default(), NOW).await.unwrap(), 1);
+    assert_eq!(store.prune(Retention::default(), NOW).await.unwrap(), 0);
+    let left = store.audit(&Page::first(10)).await.unwrap().items;
+    assert_eq!(
+        left.iter().map(|entry| entry.at).collect::<Vec<_>>(),
+        [young]
+    );
+}
