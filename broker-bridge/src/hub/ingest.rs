@@ -15,7 +15,7 @@ use holdfast_bridge_core::report::{Applied, apply};
 use holdfast_bridge_core::stream::{Acceptance, accept};
 use holdfast_protocol::bounded::List;
 use holdfast_protocol::down::{Ack, Down, Resync};
-use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+use holdfast_protocol::limits::{REPORTS_MAX, STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
 use holdfast_protocol::report::{Report, TypeName};
 use holdfast_protocol::up::{
     GapReason, InvocationUpdate, OutputChunk, OutputStream, Record, StepResult, StepState,
@@ -35,7 +35,7 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Types of reports kept of a node: as many as the wire lets a hello name.
 const TYPES_MAX: i64 = 32;
-const _: () = assert!(TYPES_MAX as usize == holdfast_protocol::limits::REPORTS_MAX);
+const _: () = assert!(TYPES_MAX == REPORTS_MAX as i64);
 
 /// A record as it came.
 #[derive(Debug)]
