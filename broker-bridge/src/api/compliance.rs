@@ -11,7 +11,7 @@ use holdfast_bridge_core::patch::PatchSummary;
 use holdfast_protocol::NodeId;
 
 use super::context::{Context, count, non_empty};
-use super::patch::time;
+use super::patch::{detail, time};
 use crate::store::{ComplianceFacts, ComplianceRow, UnixMs};
 
 const RESOURCE_TYPE: &str = "ManagedInstance";
@@ -159,7 +159,7 @@ fn status(compliant: bool) -> &'static str {
 }
 
 fn shown(id: NodeId, scan: &PatchSummary, item: Item, captured: UnixMs) -> ComplianceItem {
-    let details = item.details.into_iter();
+    let details = item.details.into_iter().map(detail);
     ComplianceItem {
         compliance_type: Some(PATCH_TYPE.to_owned()),
         resource_type: Some(RESOURCE_TYPE.to_owned()),

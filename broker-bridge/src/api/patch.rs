@@ -71,6 +71,17 @@ pub(super) fn time(written: &str, captured: UnixMs) -> Timestamp {
     timestamp(read)
 }
 
+/// A detail of a compliance item: times as a node wrote them become ISO 8601, what is no time stays as it is.
+pub(super) fn detail((name, value): (&'static str, String)) -> (&'static str, String) {
+    if name != "InstalledTime" {
+        return (name, value);
+    }
+    let time = moment(&value).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let iso = time.map(|time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+    (name, iso.unwrap_or(value))
+}
+
+/// Milliseconds since 1970.
 fn moment(written: &str) -> Option<UnixMs> {
     let seconds = written.parse::<i64>().ok();
     let seconds = seconds.and_then(|seconds| seconds.checked_mul(1000));
@@ -164,5 +175,8 @@ mod tests {
         ] {
             assert_eq!(time(written, 7).unix_ms, ms, "{written}");
         }
+        let told = |value: &str| detail(("InstalledTime", value.to_owned())).1;
+        assert_eq!(told("1768478400"), "2026-01-15T12:00:00Z");
+        assert_eq!(told("yesterday"), "yesterday");
     }
 }

@@ -12,6 +12,7 @@ use holdfast_bridge_core::patch::{self, PatchSummary};
 use sha2::{Digest as _, Sha256};
 
 use crate::api::context::Context;
+use crate::api::patch::detail;
 use crate::store::{Connectivity, Node, StoredReport, UnixMs};
 
 /// Attribute and value.
@@ -157,7 +158,7 @@ fn compliance_item(scan: &PatchSummary, item: Item, captured: UnixMs) -> Entry {
     let known = inventory_schema::inventory_type("AWS:ComplianceItem");
     let attributes: Vec<&str> = known.iter().flat_map(|known| known.attributes()).collect();
     own.into_iter()
-        .chain(item.details)
+        .chain(item.details.into_iter().map(detail))
         .filter(|(name, value)| !value.is_empty() && attributes.contains(name))
         .map(|(name, value)| (name.to_owned(), value))
         .collect()

@@ -347,6 +347,10 @@ async fn what_cannot_be_sent_is_refused_by_what_is_wrong() {
             json!({"Parameters": {"commands": ["a"], "shell": ["zsh"]}}),
             "InvalidParameters",
         ),
+        (
+            json!({"Parameters": {"commands": vec!["true"; 1001]}}),
+            "MaxDocumentSizeExceeded",
+        ),
         (json!({"InstanceIds": [id, id]}), "DuplicateInstanceId"),
         (
             json!({"InstanceIds": ["mi-0000000000000000f"]}),

@@ -2,6 +2,7 @@
 
 mod client;
 mod commands;
+mod errors;
 mod fleet;
 mod mutations;
 mod reports;
