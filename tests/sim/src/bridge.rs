@@ -105,13 +105,10 @@ pub(crate) struct Bridge {
     sessions: BTreeMap<NodeId, Session>,
     incoming: Vec<Incoming>,
     out: Vec<Out>,
-    /// Results that contradicted one another.
-    pub(crate) contradictions: Vec<String>,
-}
-
-/// The bridge's clock.
-pub(crate) fn unix_ms(now: u64) -> u64 {
-    EPOCH_UNIX_MS + now
+    /// How far the bridge's clock has jumped.
+    pub(crate) clock_jump_ms: i64,
+    /// What nodes said that contradicts what was known of them.
+    pub(crate) contradictions: Vec<(NodeId, String)>,
 }
 
 impl Bridge {
@@ -124,8 +121,14 @@ impl Bridge {
             sessions: BTreeMap::new(),
             incoming: Vec::new(),
             out: Vec::new(),
+            clock_jump_ms: 0,
             contradictions: Vec::new(),
         }
+    }
+
+    /// The bridge's clock, milliseconds since 1970.
+    pub(crate) fn unix_ms(&self, now: u64) -> u64 {
+        (EPOCH_UNIX_MS + now).saturating_add_signed(self.clock_jump_ms)
     }
 
     /// The process dies: what was not committed is gone.
@@ -168,7 +171,7 @@ impl Bridge {
 
     /// Time passes: expiry, and what may be sent again.
     pub(crate) fn tick(&mut self, now: u64) -> Vec<Out> {
-        let unix = unix_ms(now);
+        let unix = self.unix_ms(now);
         for row in self.store.commands.values_mut() {
             let expires = row.command.expires_unix_ms;
             for invocation in row.rows.values_mut() {
@@ -268,6 +271,7 @@ impl Bridge {
 
     /// Sends what may be sent, recorded before it leaves.
     fn dispatch(&mut self, now: u64) {
+        let unix = self.unix_ms(now);
         let mut sends = Vec::new();
         for (id, command) in &mut self.store.commands {
             let rows = command.rows.values();
@@ -286,7 +290,7 @@ impl Bridge {
                         row.state.apply(Event::Terminate);
                     }
                 }
-                Admission::Send(many) if unix_ms(now) < command.command.expires_unix_ms => {
+                Admission::Send(many) if unix < command.command.expires_unix_ms => {
                     let sessions = &self.sessions;
                     let ready = |node: &NodeId| {
                         let session = sessions.get(node);

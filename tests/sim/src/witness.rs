@@ -1,7 +1,7 @@
 //! Who saw what: the invariants of the architecture, asserted after each event and at the end.
 //! Never tells either side anything.
 
-use crate::bridge::{Bridge, unix_ms};
+use crate::bridge::Bridge;
 use crate::machine::Machine;
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
@@ -23,6 +23,7 @@ pub(crate) struct Witness {
     rebooted: BTreeSet<(NodeId, CommandId)>,
     rolled_back: BTreeSet<NodeId>,
     amnesia: bool,
+    clock_jumped: bool,
     fault: Option<String>,
     /// Commands that a node has answered instead of taking them in.
     answered: BTreeSet<(NodeId, CommandId)>,
@@ -57,7 +58,7 @@ impl Witness {
             self.fault = Some(format!("{node}: {command} begins on another node's frame"));
         }
         let expires = row.command.expires_unix_ms + EXPIRY_SLACK_MS;
-        if step == 0 && *times == 1 && unix_ms(now) > expires {
+        if step == 0 && *times == 1 && !self.clock_jumped && bridge.unix_ms(now) > expires {
             self.fault = Some(format!("{node}: {command} begins after its expiry"));
         }
     }
@@ -121,9 +122,19 @@ impl Witness {
         self.results.clear();
     }
 
+    /// The bridge's clock jumps: what has expired is no longer the same for both sides.
+    pub(crate) fn clock_jumped(&mut self) {
+        self.clock_jumped = true;
+    }
+
     /// A node forgets what came after its image.
     pub(crate) fn rolled_back(&mut self, node: NodeId) {
         self.rolled_back.insert(node);
+    }
+
+    /// Whether a node's disk was ever rolled back.
+    pub(crate) fn has_rolled_back(&self, node: NodeId) -> bool {
+        self.rolled_back.contains(&node)
     }
 
     /// What must hold at every moment.
@@ -148,7 +159,7 @@ impl Witness {
                     && !self.rolled_back.contains(&machine.node)
             };
             let running = machines.iter().filter(runs).count();
-            if running > row.limits.slots as usize && !self.amnesia {
+            if running > row.limits.slots as usize && !self.amnesia && !self.clock_jumped {
                 let slots = row.limits.slots;
                 return Err(format!(
                     "{id} runs on {running} nodes at once, {slots} allowed"
@@ -183,7 +194,8 @@ impl Witness {
         }
         for (id, command) in &bridge.store.commands {
             for (node, row) in &command.rows {
-                let trusted = !self.amnesia && !self.rolled_back.contains(node);
+                let trusted =
+                    !self.amnesia && !self.clock_jumped && !self.rolled_back.contains(node);
                 if row.state.stage != Stage::Closed {
                     return Err(format!("{node}: {id} never ends"));
                 }

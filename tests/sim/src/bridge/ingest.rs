@@ -1,7 +1,7 @@
 //! What nodes say, applied once and in order by the bridge's real core.
 //! Never applies a record of a session that is not open.
 
-use super::{BUSY_MS, Bridge, Incoming, Out, Session, unix_ms};
+use super::{BUSY_MS, Bridge, Incoming, Out, Session};
 use holdfast_bridge_core::invocation::{Event, Stage};
 use holdfast_bridge_core::report::{self, Applied, BASES_MAX};
 use holdfast_bridge_core::stream::{self, Acceptance};
@@ -37,7 +37,7 @@ impl Bridge {
             Ok(Up::Record { .. } | Up::Presence(_) | Up::Renewal(_) | Up::Enrol(_)) => {}
             Err(why) => self
                 .contradictions
-                .push(format!("{node} sent what cannot be read: {why}")),
+                .push((node, format!("sent what cannot be read: {why}"))),
         }
     }
 
@@ -88,6 +88,7 @@ impl Bridge {
     }
 
     fn accept(&mut self, now: u64, node: NodeId, hello: &Hello, random: [u8; 16]) {
+        let unix = self.unix_ms(now);
         let row = self.store.nodes.entry(node).or_default();
         let chain = self
             .tokens
@@ -125,7 +126,7 @@ impl Bridge {
         }
         let reply = HelloReply {
             nonce: hello.nonce,
-            unix_ms: unix_ms(now),
+            unix_ms: unix,
             revision: 1,
             token,
             acks,
@@ -140,6 +141,7 @@ impl Bridge {
 
     /// What was sent and perhaps never came, and cancels that perhaps never came.
     fn resend(&mut self, now: u64, node: NodeId) {
+        let unix = self.unix_ms(now);
         let mut commands = Vec::new();
         let mut cancels = Vec::new();
         for (id, command) in &mut self.store.commands {
@@ -151,7 +153,7 @@ impl Bridge {
             }
             if row.state.cancelling {
                 cancels.push(*id);
-            } else if !row.state.delivered && unix_ms(now) < command.command.expires_unix_ms {
+            } else if !row.state.delivered && unix < command.command.expires_unix_ms {
                 row.state.apply(Event::Resent);
                 commands.push(*id);
             }
@@ -195,8 +197,8 @@ impl Bridge {
             }
             Acceptance::Duplicate | Acceptance::Hole => return self.owe(node),
             Acceptance::Invalid => {
-                let what = format!("{node}: record {sequence} of {class:?} is impossible");
-                return self.contradictions.push(what);
+                let what = format!("record {sequence} of {class:?} is impossible");
+                return self.contradictions.push((node, what));
             }
         }
         match record {
@@ -206,8 +208,8 @@ impl Bridge {
             Record::Gap(gap) => {
                 let kept = matches!(class, Class::Result | Class::Audit);
                 if kept && gap.reason == GapReason::Evicted {
-                    let what = format!("{node} gave up records of {class:?}");
-                    self.contradictions.push(what);
+                    let what = format!("gave up records of {class:?}");
+                    self.contradictions.push((node, what));
                 }
             }
             Record::Audit(_) | Record::Log(_) => {}
@@ -250,8 +252,8 @@ impl Bridge {
             && before.state != update.state
         {
             let (before, after) = (before.state, update.state);
-            let what = format!("{node}: {id} was {before:?} and is now {after:?}");
-            self.contradictions.push(what);
+            let what = format!("{id} was {before:?} and is now {after:?}");
+            self.contradictions.push((node, what));
             return;
         }
         row.result = Some(update);
@@ -269,11 +271,8 @@ impl Bridge {
         }
         if u64::from(chunk.offset) != *bytes {
             let id = chunk.command;
-            let what = format!(
-                "{node}: output of {id} goes on at {}, not at {bytes}",
-                chunk.offset
-            );
-            self.contradictions.push(what);
+            let what = format!("output of {id} goes on at {}, not at {bytes}", chunk.offset);
+            self.contradictions.push((node, what));
         }
         *bytes += chunk.bytes.len() as u64;
     }
@@ -320,7 +319,7 @@ impl Bridge {
     fn is_out(&self, node: NodeId, command: CommandId, now: u64) -> bool {
         let row = self.store.commands.get(&command);
         row.is_some_and(|row| {
-            unix_ms(now) < row.command.expires_unix_ms
+            self.unix_ms(now) < row.command.expires_unix_ms
                 && row.rows.get(&node).is_some_and(|row| {
                     row.state.stage == Stage::Sent && !row.state.delivered && !row.state.cancelling
                 })

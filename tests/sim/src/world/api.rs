@@ -2,7 +2,7 @@
 //! Never asks for what the API would refuse.
 
 use super::{Event, TROUBLE_MS, World};
-use crate::bridge::{CommandRow, unix_ms};
+use crate::bridge::CommandRow;
 use holdfast_bridge_core::rate::Limits;
 use holdfast_documents::DocumentHash;
 use holdfast_protocol::CommandId;
@@ -30,7 +30,7 @@ impl World {
             content_sha256: *DocumentHash::of(content.as_bytes()).as_bytes(),
             content: Text::cut(&content),
             parameters: List::default(),
-            expires_unix_ms: unix_ms(self.now) + expires_in,
+            expires_unix_ms: self.bridge.unix_ms(self.now) + expires_in,
             operator: None,
         };
         let mut rows = BTreeMap::new();

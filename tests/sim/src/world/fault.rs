@@ -6,6 +6,8 @@ use crate::Violation;
 use crate::random::Random;
 use holdfast_journal::Fault as DiskFault;
 
+const DAY_MS: u64 = 86_400_000;
+
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Fault {
@@ -26,36 +28,43 @@ pub(super) enum Fault {
     BridgeRestored { ms: u64 },
     Image { machine: usize },
     RolledBack { machine: usize },
+    ClockJumps { ms: i64 },
 }
 
 impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 19) {
+        match random.between(0, 23) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
-            7 | 8 => Self::PowerCut {
-                machine,
-                writes: random.between(0, 12),
-            },
+            7 | 8 => {
+                let writes = random.between(0, 12);
+                Self::PowerCut { machine, writes }
+            }
             9 => Self::Reboot { machine },
             10 => Self::SyncFails { machine },
             11 => Self::DiskFull { machine, ms },
             12 => Self::Sleep { machine, ms },
-            13 | 14 => Self::Replay {
-                machine,
-                pick: random.index(200),
-            },
-            15 | 16 => Self::BridgeDies {
-                ms: random.between(100, 30_000),
-            },
-            17 => Self::Backup,
-            18 => Self::BridgeRestored {
-                ms: random.between(100, 30_000),
-            },
-            _ if random.one_in(2) => Self::Image { machine },
-            _ => Self::RolledBack { machine },
+            13 | 14 => {
+                let pick = random.index(200);
+                Self::Replay { machine, pick }
+            }
+            15 | 16 => {
+                let ms = random.between(100, 30_000);
+                Self::BridgeDies { ms }
+            }
+            17 | 18 => Self::Backup,
+            19 => {
+                let ms = random.between(100, 30_000);
+                Self::BridgeRestored { ms }
+            }
+            20 | 21 => Self::Image { machine },
+            22 => Self::RolledBack { machine },
+            _ => {
+                let ms = random.between(0, 4 * DAY_MS).cast_signed() - 2 * DAY_MS.cast_signed();
+                Self::ClockJumps { ms }
+            }
         }
     }
 }
@@ -122,6 +131,10 @@ impl World {
                 }
             }
             Fault::RolledBack { machine } => self.roll_back(machine),
+            Fault::ClockJumps { ms } => {
+                self.bridge.clock_jump_ms += ms;
+                self.witness.clock_jumped();
+            }
         }
         Ok(())
     }
@@ -207,7 +220,7 @@ impl World {
         self.start(index, true);
     }
 
-    /// Everything works again, and the operator has released who was quarantined.
+    /// Everything works again, and from here on the operator releases who is quarantined.
     pub(super) fn make_peace(&mut self) -> Result<(), Violation> {
         self.say(|| "everything works from here on".to_owned());
         self.peace = true;
@@ -227,7 +240,6 @@ impl World {
                 self.power_cut(index)?;
             }
         }
-        self.bridge.release_all();
         Ok(())
     }
 }

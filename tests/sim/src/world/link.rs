@@ -229,12 +229,17 @@ impl World {
 
     /// The machine closes its connection, or gives up an attempt.
     pub(super) fn hang_up(&mut self, index: usize, attempt: Attempt) {
-        let mut found = self.connections.iter_mut();
-        let found = found.find(|(_, c)| c.machine == index && c.attempt == attempt);
-        let Some((id, connection)) = found else {
+        // A rolled-back disk counts its attempts anew: only the living connection is meant.
+        let Some(id) = self.connection_of(index) else {
             return;
         };
-        let id = *id;
+        let Some(connection) = self
+            .connections
+            .get_mut(&id)
+            .filter(|c| c.attempt == attempt)
+        else {
+            return;
+        };
         connection.passes = false;
         self.after(5, Event::MachineLost { connection: id });
         let ms = self.random.between(5, 500);
