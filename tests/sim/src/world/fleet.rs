@@ -1,0 +1,269 @@
+//! What the world does for its machines: disk time, processes, deadlines.
+//! Never decides what an agent should.
+
+use super::fault::Fault;
+use super::{Event, World};
+use crate::Violation;
+use crate::machine::{Action, Machine, Process};
+use holdfast_agent_core::{Core, Input};
+use holdfast_protocol::CommandId;
+
+impl World {
+    /// The process of a machine begins.
+    pub(super) fn start(&mut self, index: usize, booted: bool) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let started = machine.start(self.now, booted, &mut self.random);
+        let node = machine.node;
+        match started {
+            Ok(()) => {
+                let actions = machine.effects();
+                self.say(|| {
+                    format!(
+                        "{node}: the agent starts{}",
+                        if booted { " with the machine" } else { "" }
+                    )
+                });
+                self.perform(index, actions);
+            }
+            Err(why) => {
+                // A device that fails at the start is tried again, as a service manager would.
+                self.say(|| format!("{node}: the agent cannot start: {why}"));
+                self.after(5_000, Event::Fault(Fault::Restart { machine: index }));
+            }
+        }
+    }
+
+    /// Hands an input to a machine's core, if that life of it still lasts.
+    pub(super) fn input(&mut self, index: usize, life: u32, input: Input) -> Result<(), Violation> {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return Ok(());
+        };
+        if machine.life != life || !machine.is_alive() {
+            return Ok(());
+        }
+        if matches!(input, Input::Tick) {
+            machine.tick_at = None;
+        }
+        let actions = machine.step(self.now, input);
+        self.perform(index, actions);
+        Ok(())
+    }
+
+    pub(super) fn process(
+        &mut self,
+        index: usize,
+        life: u32,
+        make: impl FnOnce(&mut Machine) -> Option<Input>,
+    ) -> Result<(), Violation> {
+        let machine = self.machines.get_mut(index);
+        let Some(machine) = machine.filter(|machine| machine.life == life) else {
+            return Ok(());
+        };
+        match make(machine) {
+            Some(input) => self.input(index, life, input),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn exit(
+        &mut self,
+        index: usize,
+        life: u32,
+        command: CommandId,
+        code: i32,
+    ) -> Result<(), Violation> {
+        let machine = self
+            .machines
+            .get(index)
+            .filter(|machine| machine.life == life);
+        let Some(process) = machine.and_then(|machine| machine.processes.get(&command)) else {
+            return Ok(());
+        };
+        if code == 194 && !process.killed {
+            let (node, step) = (machine.map(|machine| machine.node), process.step);
+            if let Some(node) = node {
+                self.witness.asked_reboot(node, command, step);
+            }
+        }
+        self.process(index, life, |machine| machine.end(command, code))
+    }
+
+    pub(super) fn disk(&mut self, index: usize, life: u32) -> Result<(), Violation> {
+        let machine = self.machines.get_mut(index);
+        let Some(machine) = machine.filter(|machine| machine.life == life) else {
+            return Ok(());
+        };
+        let answers = machine.disk_done();
+        let delayed = machine.disk.as_ref().is_some_and(|disk| disk.is_delayed());
+        if delayed && machine.power_cut_armed {
+            return self.power_cut(index);
+        }
+        for answer in answers {
+            self.input(index, life, answer)?;
+        }
+        if delayed
+            && let Some(machine) = self.machines.get_mut(index)
+            && !machine.disk_busy
+        {
+            machine.disk_busy = true;
+            let event = Event::Disk {
+                machine: index,
+                life,
+            };
+            self.after(1_000, event);
+        }
+        Ok(())
+    }
+
+    /// Does for a machine what its core asked for.
+    fn perform(&mut self, index: usize, actions: Vec<Action>) {
+        let Some((node, life)) = self.machines.get(index).map(|m| (m.node, m.life)) else {
+            return;
+        };
+        for action in actions {
+            match action {
+                Action::Disk => {
+                    let ms = self.random.between(1, 30);
+                    self.after(
+                        ms,
+                        Event::Disk {
+                            machine: index,
+                            life,
+                        },
+                    );
+                }
+                Action::Connect(attempt) => {
+                    let ms = self.random.between(5, 400);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Connect {
+                            machine,
+                            life,
+                            attempt,
+                        },
+                    );
+                }
+                Action::Disconnect(attempt) => self.hang_up(index, attempt),
+                Action::Publish {
+                    topic,
+                    frame,
+                    acknowledged,
+                } => {
+                    if let Some(machine) = self.machines.get(index) {
+                        self.witness.publishes(machine, topic, &frame);
+                    }
+                    self.publish_up(index, topic, frame, acknowledged);
+                }
+                Action::PubAck(delivery) => self.puback_up(index, delivery),
+                Action::Begin(run) => self.begin(index, &run),
+                Action::Kill(command) => {
+                    if let Some(machine) = self.machines.get_mut(index)
+                        && let Some(process) = machine.processes.get_mut(&command)
+                    {
+                        process.killed = true;
+                    }
+                    self.say(|| format!("{node}: a step of {command} is killed"));
+                    let machine = index;
+                    self.after(
+                        50,
+                        Event::Exit {
+                            machine,
+                            life,
+                            command,
+                            code: -1,
+                        },
+                    );
+                }
+                Action::Gather(what) => {
+                    let ms = self.random.between(10, 3_000);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Gathered {
+                            machine,
+                            life,
+                            what,
+                        },
+                    );
+                }
+                Action::Reboot => {
+                    self.after(2_000, Event::Fault(Fault::Reboot { machine: index }));
+                }
+            }
+        }
+        self.schedule_tick(index);
+    }
+
+    fn schedule_tick(&mut self, index: usize) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let Some(deadline) = machine.core.as_ref().and_then(Core::next_deadline) else {
+            return;
+        };
+        let wait = deadline.since(machine.monotonic(self.now));
+        let (at, life) = (self.now + wait.max(1), machine.life);
+        if machine.tick_at.is_none_or(|planned| planned > at) {
+            machine.tick_at = Some(at);
+            self.at(
+                at,
+                Event::Tick {
+                    machine: index,
+                    life,
+                },
+            );
+        }
+    }
+
+    /// A step's process begins, and will end.
+    fn begin(&mut self, index: usize, run: &holdfast_agent_core::Run) {
+        let (command, step) = (run.command, run.step);
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let (node, life) = (machine.node, machine.life);
+        let process = Process {
+            step,
+            killed: false,
+            stdout_bytes: 0,
+        };
+        machine.processes.insert(command, process);
+        self.summary.steps += 1;
+        self.witness
+            .begun(self.now, node, command, step, &self.bridge);
+        let mut at = self.random.between(1, 200);
+        for _ in 0..self.random.between(0, 3) {
+            let bytes = vec![b'x'; self.random.index(400) + 1];
+            self.after(
+                at,
+                Event::Output {
+                    machine: index,
+                    life,
+                    command,
+                    bytes,
+                },
+            );
+            at += self.random.between(1, 200);
+        }
+        let spread = if self.random.one_in(4) { 40_000 } else { 2_000 };
+        at += self.random.between(1, spread);
+        let codes = [0, 0, 0, 0, 1, 168, 169, 194];
+        let code = codes
+            .get(self.random.index(codes.len()))
+            .copied()
+            .unwrap_or(0);
+        self.say(|| format!("{node}: step {step} of {command} begins, would end with {code}"));
+        self.after(
+            at,
+            Event::Exit {
+                machine: index,
+                life,
+                command,
+                code,
+            },
+        );
+    }
+}
