@@ -437,8 +437,11 @@ const TABLE: &[(&str, &[(&str, How)])] = &[
 fn every_declared_error_is_shown_or_cannot_occur() {
     let sources = [
         include_str!("commands.rs"),
+        include_str!("compliance.rs"),
+        include_str!("documents.rs"),
         include_str!("errors.rs"),
         include_str!("fleet.rs"),
+        include_str!("lists.rs"),
         include_str!("reports.rs"),
     ]
     .concat();

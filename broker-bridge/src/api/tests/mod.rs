@@ -2,7 +2,10 @@
 
 mod client;
 mod commands;
+mod compliance;
+mod documents;
 mod errors;
 mod fleet;
+mod lists;
 mod mutations;
 mod reports;

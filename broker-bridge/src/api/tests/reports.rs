@@ -1,17 +1,13 @@
 //! Inventory, patches and compliance, as nodes report them.
 
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use holdfast_protocol::NodeId;
 use holdfast_protocol::report::{Cell, Row, Table};
 use serde_json::{Value as Json, json};
 
 use super::client::{Fixture, NOW_MS};
-use super::fleet::node_id;
+use super::fleet::{check, node_id};
 use crate::store::{StoreError, reports, writing};
-
-fn check(actual: &Json, expected: &Expect) {
-    expected.assert_eq(&serde_json::to_string_pretty(actual).unwrap());
-}
 
 fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
     let row = |cells: &&[&str]| {
@@ -52,7 +48,7 @@ impl Fixture {
     }
 
     /// A node with a scan that found one patch missing, or none.
-    async fn with_scan(&self, number: u8, is_missing: bool) -> NodeId {
+    pub(super) async fn with_scan(&self, number: u8, is_missing: bool) -> NodeId {
         let node = self.register(number).await;
         let missing = if is_missing { "1" } else { "0" };
         let summary = table(
@@ -529,226 +525,5 @@ async fn patches_are_listed_and_filtered() {
             code,
             "{request}"
         );
-    }
-}
-
-#[tokio::test]
-async fn compliance_items_are_listed_of_a_node_or_of_all_and_paged() {
-    let api = Fixture::new().await;
-    let node = api.with_scan(1, true).await;
-    api.with_scan(2, false).await;
-    let request = json!({
-        "ResourceIds": [node.to_string()], "ResourceTypes": ["ManagedInstance"],
-        "Filters": [{"Key": "Status", "Values": ["NON_COMPLIANT"], "Type": "EQUAL"}],
-    });
-    let listed = api.ok("ListComplianceItems", &request).await;
-    check(
-        &listed,
-        &expect![[r#"
-            {
-              "ComplianceItems": [
-                {
-                  "ComplianceType": "Patch",
-                  "ResourceType": "ManagedInstance",
-                  "ResourceId": "mi-01010101010101010",
-                  "Id": "bash.amd64",
-                  "Title": "bash",
-                  "Status": "NON_COMPLIANT",
-                  "Severity": "CRITICAL",
-                  "ExecutionSummary": {
-                    "ExecutionTime": 1768478400,
-                    "ExecutionId": "an id",
-                    "ExecutionType": "Command"
-                  },
-                  "Details": {
-                    "CVEIds": "CVE-2026-1",
-                    "Classification": "Security",
-                    "DocumentName": "AWS-RunPatchBaseline",
-                    "PatchBaselineId": "pb-0123456789abcdef0",
-                    "PatchSeverity": "Critical",
-                    "PatchState": "Missing"
-                  }
-                }
-              ]
-            }"#]],
-    );
-    for (key, value, found) in [
-        ("ComplianceType", "Patch", 4),
-        ("ComplianceType", "Association", 0),
-        ("Severity", "CRITICAL", 2),
-        ("PatchState", "Missing", 1),
-        ("Title", "apt", 2),
-        ("ExecutionType", "Command", 4),
-        ("PatchBaselineId", "pb-0123456789abcdef0", 4),
-    ] {
-        let request = json!({"Filters": [{"Key": key, "Values": [value], "Type": "EQUAL"}]});
-        let listed = api.ok("ListComplianceItems", &request).await;
-        assert_eq!(
-            listed["ComplianceItems"].as_array().unwrap().len(),
-            found,
-            "{key}={value}"
-        );
-    }
-    let whole = api.ok("ListComplianceItems", &json!({})).await["ComplianceItems"].take();
-    let (mut paged, mut token) = (Vec::new(), Json::Null);
-    loop {
-        let mut page = api
-            .ok(
-                "ListComplianceItems",
-                &json!({"MaxResults": 1, "NextToken": token}),
-            )
-            .await;
-        paged.extend(page["ComplianceItems"].as_array().unwrap().clone());
-        token = page["NextToken"].take();
-        if token.is_null() {
-            break;
-        }
-    }
-    assert_eq!(Json::Array(paged), whole);
-    for (request, code) in [
-        (
-            json!({"ResourceIds": [node_id(9).to_string()]}),
-            "InvalidResourceId",
-        ),
-        (json!({"ResourceIds": ["nonsense"]}), "InvalidResourceId"),
-        (json!({"ResourceTypes": ["Toaster"]}), "InvalidResourceType"),
-        (
-            json!({"Filters": [{"Key": "Colour", "Values": ["a"]}]}),
-            "InvalidFilter",
-        ),
-        (json!({"NextToken": "AAAA"}), "InvalidNextToken"),
-    ] {
-        assert_eq!(
-            api.refused("ListComplianceItems", &request).await,
-            code,
-            "{request}"
-        );
-    }
-}
-
-#[tokio::test]
-async fn compliance_is_summed_up_over_nodes_and_by_node() {
-    let api = Fixture::new().await;
-    api.with_scan(1, true).await;
-    api.with_scan(2, false).await;
-    let summed = api.ok("ListComplianceSummaries", &json!({})).await;
-    check(
-        &summed,
-        &expect![[r#"
-            {
-              "ComplianceSummaryItems": [
-                {
-                  "ComplianceType": "Patch",
-                  "CompliantSummary": {
-                    "CompliantCount": 1,
-                    "SeveritySummary": {
-                      "CriticalCount": 0,
-                      "HighCount": 0,
-                      "MediumCount": 0,
-                      "LowCount": 0,
-                      "InformationalCount": 0,
-                      "UnspecifiedCount": 1
-                    }
-                  },
-                  "NonCompliantSummary": {
-                    "NonCompliantCount": 1,
-                    "SeveritySummary": {
-                      "CriticalCount": 1,
-                      "HighCount": 0,
-                      "MediumCount": 0,
-                      "LowCount": 0,
-                      "InformationalCount": 0,
-                      "UnspecifiedCount": 0
-                    }
-                  }
-                }
-              ]
-            }"#]],
-    );
-    let by_node = api
-        .ok("ListResourceComplianceSummaries", &json!({"MaxResults": 1}))
-        .await;
-    check(
-        &by_node["ResourceComplianceSummaryItems"],
-        &expect![[r#"
-            [
-              {
-                "ComplianceType": "Patch",
-                "ResourceType": "ManagedInstance",
-                "ResourceId": "mi-01010101010101010",
-                "Status": "NON_COMPLIANT",
-                "OverallSeverity": "CRITICAL",
-                "ExecutionSummary": {
-                  "ExecutionTime": 1768478400,
-                  "ExecutionId": "an id",
-                  "ExecutionType": "Command"
-                },
-                "CompliantSummary": {
-                  "CompliantCount": 1,
-                  "SeveritySummary": {
-                    "CriticalCount": 0,
-                    "HighCount": 1,
-                    "MediumCount": 0,
-                    "LowCount": 0,
-                    "InformationalCount": 0,
-                    "UnspecifiedCount": 0
-                  }
-                },
-                "NonCompliantSummary": {
-                  "NonCompliantCount": 1,
-                  "SeveritySummary": {
-                    "CriticalCount": 1,
-                    "HighCount": 0,
-                    "MediumCount": 0,
-                    "LowCount": 0,
-                    "InformationalCount": 0,
-                    "UnspecifiedCount": 0
-                  }
-                }
-              }
-            ]"#]],
-    );
-    let rest = json!({"MaxResults": 1, "NextToken": by_node["NextToken"]});
-    let rest = api.ok("ListResourceComplianceSummaries", &rest).await;
-    assert_eq!(
-        rest["ResourceComplianceSummaryItems"][0]["Status"],
-        "COMPLIANT"
-    );
-    for (key, value, found) in [
-        ("Status", "NON_COMPLIANT", 1),
-        ("OverallSeverity", "CRITICAL", 1),
-        ("ComplianceType", "Patch", 2),
-        ("ComplianceType", "Association", 0),
-        ("PatchBaselineId", "pb-0123456789abcdef0", 2),
-        ("PatchGroup", "none", 0),
-    ] {
-        let request = json!({"Filters": [{"Key": key, "Values": [value], "Type": "EQUAL"}]});
-        let listed = api.ok("ListResourceComplianceSummaries", &request).await;
-        let items = listed["ResourceComplianceSummaryItems"].as_array().unwrap();
-        assert_eq!(items.len(), found, "{key}={value}");
-        let summed = api.ok("ListComplianceSummaries", &request).await;
-        let nodes: i64 = summed["ComplianceSummaryItems"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|item| {
-                item["CompliantSummary"]["CompliantCount"].as_i64().unwrap()
-                    + item["NonCompliantSummary"]["NonCompliantCount"]
-                        .as_i64()
-                        .unwrap()
-            })
-            .sum();
-        assert_eq!(usize::try_from(nodes).unwrap(), found, "{key}={value}");
-    }
-    for operation in ["ListComplianceSummaries", "ListResourceComplianceSummaries"] {
-        for (request, code) in [
-            (
-                json!({"Filters": [{"Key": "Colour", "Values": ["a"]}]}),
-                "InvalidFilter",
-            ),
-            (json!({"NextToken": "AAAA"}), "InvalidNextToken"),
-        ] {
-            assert_eq!(api.refused(operation, &request).await, code, "{request}");
-        }
     }
 }
