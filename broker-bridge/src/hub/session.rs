@@ -65,6 +65,8 @@ impl Dating {
 #[derive(Debug, Default)]
 struct Link {
     greeted: Option<Greeted>,
+    /// Serial of the signing key whose certificate this connection was last sent; 0 before any.
+    certified: u32,
     outstanding: Vec<(DeliveryId, CommandId)>,
     next_delivery: u64,
     /// A command was held back for want of room.
@@ -119,12 +121,13 @@ impl Session {
         link.greeted = Some(greeted);
         link.resend = resend;
         link.outstanding.clear();
-        self.transmit(&mut link, reply, None, true, sealers);
+        link.certified = 0;
+        self.transmit(&mut link, reply, None, sealers);
     }
 
     /// Sends a message; one that cannot be sent is sent again after the next hello.
     pub(super) fn send(&self, down: &Down, delivery: Option<DeliveryId>, sealers: &Sealers) {
-        self.transmit(&mut lock(&self.link), down, delivery, false, sealers);
+        self.transmit(&mut lock(&self.link), down, delivery, sealers);
     }
 
     /// Counter, seal and queue under one lock: counters must leave in their order.
@@ -133,7 +136,6 @@ impl Session {
         link: &mut Link,
         down: &Down,
         delivery: Option<DeliveryId>,
-        certified: bool,
         sealers: &Sealers,
     ) {
         let Some(greeted) = link.greeted.as_mut() else {
@@ -148,18 +150,25 @@ impl Session {
             node: self.node,
             outbox: greeted.outbox,
         };
-        match sealers
-            .current()
-            .seal(&address, greeted.counter, certified, down)
-        {
-            Ok(frame) => self.post(down, frame, delivery),
+        let sealer = sealers.current();
+        let serial = sealer.certificate().map_or(0, |own| own.serial);
+        // The first frame under a new signing key brings its certificate along, so that a
+        // rotation strands no connected node.
+        let certified = link.certified != serial;
+        match sealer.seal(&address, greeted.counter, certified, down) {
+            Ok(frame) => {
+                if self.post(down, frame, delivery) {
+                    link.certified = serial;
+                }
+            }
             Err(error) => {
                 tracing::error!(node_id = %self.node, %error, "a frame could not be sealed");
             }
         }
     }
 
-    fn post(&self, down: &Down, frame: Vec<u8>, delivery: Option<DeliveryId>) {
+    /// Puts a frame into the mailbox; `false`: there was no room.
+    fn post(&self, down: &Down, frame: Vec<u8>, delivery: Option<DeliveryId>) -> bool {
         let topic = if matches!(down, Down::Command(_)) {
             Topic::Command(self.node)
         } else {
@@ -170,9 +179,11 @@ impl Session {
             payload: frame.into(),
             delivery,
         };
-        if let Err(error) = self.mailbox.send(outbound) {
+        let sent = self.mailbox.send(outbound);
+        if let Err(error) = &sent {
             tracing::debug!(node_id = %self.node, %error, "not sent; the next hello asks again");
         }
+        sent.is_ok()
     }
 
     /// Answers a hello without a session.
@@ -182,7 +193,7 @@ impl Session {
             outbox,
         };
         match sealers.current().seal(&address, counter, true, refusal) {
-            Ok(frame) => self.post(refusal, frame, None),
+            Ok(frame) => drop(self.post(refusal, frame, None)),
             Err(error) => {
                 tracing::error!(node_id = %self.node, %error, "a refusal could not be sealed");
             }

@@ -150,7 +150,7 @@ async fn a_restored_bridge_goes_on_and_counts_what_it_lost() {
     world.hub.stop().await;
     assert!(restore(&world.state(), &backup, false, NOW).await.is_err());
     restore(&world.state(), &backup, true, NOW).await.unwrap();
-    world.hub = World::start(world.state(), &world.clock).await;
+    world.hub = World::start(world.state(), &world.clock, &world.serial).await;
     let wire = world.arrive(&agent).await.unwrap();
     let reply = agent.greet(&wire).await;
     assert_eq!(reply.acks, [0, 0, 0, 2]);
@@ -194,4 +194,15 @@ async fn a_node_that_took_over_and_left_without_a_word_is_away() {
     let silent = world.arrive(&agent).await.unwrap();
     world.hub.disconnect(old.connection, Departure::Lost);
     world.offline(&agent, silent).await;
+}
+
+#[tokio::test]
+async fn a_rotated_signing_key_reaches_a_connected_node_with_its_next_frame() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    world.serial.store(2, Ordering::SeqCst);
+    let first = world.send(&[agent.node], |_| {}).await;
+    assert_eq!(agent.command(&wire).await.id, first.id);
+    assert_eq!(agent.opener.newest_serial(), 2);
 }

@@ -32,7 +32,7 @@ use ring::signature::Ed25519KeyPair;
 use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 const NOW: i64 = 1_790_000_000_000;
@@ -64,6 +64,8 @@ struct World {
     hub: Hub,
     dir: tempfile::TempDir,
     clock: Arc<AtomicI64>,
+    /// Serial of the signing key that seals.
+    serial: Arc<AtomicU8>,
     connections: AtomicU64,
 }
 
@@ -71,11 +73,13 @@ impl World {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(AtomicI64::new(NOW));
-        let hub = Self::start(dir.path().join("state"), &clock).await;
+        let serial = Arc::new(AtomicU8::new(1));
+        let hub = Self::start(dir.path().join("state"), &clock, &serial).await;
         Self {
             hub,
             dir,
             clock,
+            serial,
             connections: AtomicU64::new(0),
         }
     }
@@ -84,13 +88,17 @@ impl World {
         self.dir.path().join("state")
     }
 
-    async fn start(state: PathBuf, clock: &Arc<AtomicI64>) -> Hub {
-        let certificate = KeyCertificate::issue(&pair(1), 1, public_key(&pair(2)).unwrap());
-        let sealer = Arc::new(Sealer::new(pair(2), certificate));
-        let told = Arc::clone(clock);
+    async fn start(state: PathBuf, clock: &Arc<AtomicI64>, serial: &Arc<AtomicU8>) -> Hub {
+        let (told, serial) = (Arc::clone(clock), Arc::clone(serial));
+        let sealer = move || {
+            let serial = serial.load(Ordering::SeqCst);
+            let public = public_key(&pair(serial + 1)).unwrap();
+            let certificate = KeyCertificate::issue(&pair(1), serial.into(), public);
+            Arc::new(Sealer::new(pair(serial + 1), certificate))
+        };
         let options = Options {
             store: Store::open(&state).await.unwrap(),
-            sealers: Sealers::new(move || Arc::clone(&sealer)),
+            sealers: Sealers::new(sealer),
             token_key: [7; 32],
             clock: Clock::new(move || told.load(Ordering::SeqCst)),
             retention: Retention::default(),
@@ -102,7 +110,7 @@ impl World {
     /// The bridge dies and comes back; connections are gone.
     async fn restart(&mut self) {
         self.hub.stop().await;
-        self.hub = Self::start(self.state(), &self.clock).await;
+        self.hub = Self::start(self.state(), &self.clock, &self.serial).await;
     }
 
     fn store(&self) -> &Store {
