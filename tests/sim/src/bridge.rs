@@ -362,6 +362,16 @@ impl Bridge {
         }
     }
 
+    /// The invocations that have not ended.
+    pub(crate) fn unfinished(&self) -> Vec<String> {
+        let commands = self.store.commands.iter();
+        let rows =
+            commands.flat_map(|(id, row)| row.rows.iter().map(move |(node, row)| (id, node, row)));
+        rows.filter(|(_, _, row)| row.state.stage != Stage::Closed)
+            .map(|(id, node, row)| format!("{node} {id} {:?}", row.state))
+            .collect()
+    }
+
     /// Whether every invocation has ended.
     pub(crate) fn is_finished(&self) -> bool {
         let mut rows = self

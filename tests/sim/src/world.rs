@@ -126,6 +126,8 @@ pub(crate) struct World {
     backup: Option<crate::bridge::Store>,
     images: BTreeMap<usize, holdfast_journal::SimStorage>,
     peace: bool,
+    /// How far ahead the bridge's clock has ever been.
+    clock_jump_ms_max: i64,
     witness: Witness,
     summary: Summary,
     trace: Option<Vec<String>>,
@@ -166,6 +168,7 @@ impl World {
             backup: None,
             images: BTreeMap::new(),
             peace: false,
+            clock_jump_ms_max: 0,
             witness: Witness::default(),
             summary: Summary::default(),
             trace: trace.then(Vec::new),
@@ -280,8 +283,8 @@ impl World {
             })
             .collect();
         format!(
-            "bridge finished: {}; {}",
-            self.bridge.is_finished(),
+            "{}; {}",
+            self.bridge.unfinished().join("; "),
             quiet.join("; ")
         )
     }

@@ -133,6 +133,7 @@ impl World {
             Fault::RolledBack { machine } => self.roll_back(machine),
             Fault::ClockJumps { ms } => {
                 self.bridge.clock_jump_ms += ms;
+                self.clock_jump_ms_max = self.clock_jump_ms_max.max(self.bridge.clock_jump_ms);
                 self.witness.clock_jumped();
             }
         }
@@ -230,15 +231,15 @@ impl World {
         for link in &mut self.links {
             *link = true;
         }
-        for machine in &mut self.machines {
-            if !machine.power_cut_armed {
-                machine.storage.disarm();
-            }
-        }
+        // An expiry that was set by a clock far ahead must still come.
+        self.bridge.clock_jump_ms = self.clock_jump_ms_max;
         for index in 0..self.machines.len() {
             if self.machines.get(index).is_some_and(|m| m.power_cut_armed) {
                 self.power_cut(index)?;
             }
+        }
+        for machine in &mut self.machines {
+            machine.storage.disarm();
         }
         Ok(())
     }

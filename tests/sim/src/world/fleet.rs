@@ -7,6 +7,8 @@ use crate::Violation;
 use crate::machine::{Action, Machine, Process};
 use holdfast_agent_core::{Core, Input};
 use holdfast_protocol::CommandId;
+use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::Up;
 
 impl World {
     /// The process of a machine begins.
@@ -152,6 +154,9 @@ impl World {
                     frame,
                     acknowledged,
                 } => {
+                    if let (Topic::Answer(_), Ok(up)) = (topic, Up::decode(&frame)) {
+                        self.say(|| format!("{node} answers {up:?}"));
+                    }
                     if let Some(machine) = self.machines.get(index) {
                         self.witness.publishes(machine, topic, &frame);
                     }
