@@ -53,6 +53,8 @@ impl Census {
         let open_count = self.count(open);
         let errors = self.count(StatusDetails::counts_as_error);
         let delivery_timed_out = self.count(is(StatusDetails::DeliveryTimedOut));
+        // Cancelled as a whole, or node by node until none was left.
+        let cancelled_enough = if cancel_requested { 1 } else { targets };
         let details = if targets == 0 {
             StatusDetails::NoInstancesInTag
         } else if open_count > 0 {
@@ -66,7 +68,7 @@ impl Census {
             } else {
                 StatusDetails::Failed
             }
-        } else if cancel_requested && self.count(is(StatusDetails::Cancelled)) > 0 {
+        } else if self.count(is(StatusDetails::Cancelled)) >= cancelled_enough {
             StatusDetails::Cancelled
         } else if delivery_timed_out > errors_allowed {
             StatusDetails::DeliveryTimedOut
@@ -135,6 +137,11 @@ mod tests {
         assert_eq!(
             summary(&[(D::Cancelled, 1), (D::Success, 4)], 0, true),
             D::Cancelled
+        );
+        assert_eq!(summary(&[(D::Cancelled, 2)], 0, false), D::Cancelled);
+        assert_eq!(
+            summary(&[(D::Cancelled, 1), (D::Success, 1)], 0, false),
+            D::Incomplete
         );
         assert_eq!(
             summary(&[(D::Cancelling, 1), (D::Success, 4)], 0, true),
