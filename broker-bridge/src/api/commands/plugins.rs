@@ -84,6 +84,7 @@ async fn ended_plugin(
     let most = OUTPUT_CHARS_MAX + 1;
     let stdout = text(context, record, at, OutputStream::Stdout, most).await?;
     let stderr = text(context, record, at, OutputStream::Stderr, most).await?;
+    let stderr = with_detail(stderr, &step.detail, most);
     Ok(CommandPlugin {
         name: Some(step.name.clone()),
         status: Some(status.to_owned()),
@@ -126,6 +127,20 @@ pub(super) async fn text(
     let found = context.store().output_text(key, chars).await;
     let (text, _) = found.map_err(|error| context.store_error(&error))?;
     Ok(text)
+}
+
+/// Standard error with what the agent has to say of the step after it: why it was refused, stopped or not started.
+/// No other member of a reply has room for that. Where both do not fit into `chars`, the agent's word stays.
+pub(super) fn with_detail(mut stderr: String, detail: &str, chars: usize) -> String {
+    if detail.is_empty() {
+        return stderr;
+    }
+    if !stderr.is_empty() && !stderr.ends_with('\n') {
+        stderr.push('\n');
+    }
+    let room = chars.saturating_sub(detail.chars().count());
+    let kept = stderr.chars().take(room).chain(detail.chars());
+    kept.take(chars).collect()
 }
 
 /// Where an invocation's output is, when there is just one step whose it can be.
@@ -189,6 +204,15 @@ mod tests {
         let shown = combined("short", &long);
         assert!(shown.starts_with("short\n----------ERROR-------\nxxx"));
         assert!(shown.ends_with("\n---Error truncated----"));
+    }
+
+    #[test]
+    fn what_the_agent_says_stands_after_standard_error_and_is_not_cut_for_it() {
+        assert_eq!(with_detail("bad\n".into(), "", 8), "bad\n");
+        assert_eq!(with_detail(String::new(), "why", 8), "why");
+        assert_eq!(with_detail("bad".into(), "why", 8), "bad\nwhy");
+        assert_eq!(with_detail("worse".into(), "why", 4), "wwhy");
+        assert_eq!(with_detail("worse".into(), "because", 4), "beca");
     }
 
     proptest! {
