@@ -1,0 +1,184 @@
+//! Debian's mosquitto as a peer: TLS with client certificates, QoS 1, one subscriber.
+//! Never durable, and the table says so: it acknowledges what is in memory.
+
+use super::publisher::{Publisher, WINDOW, all, answer};
+use crate::client::{Greeting, Place, connect};
+use crate::ground::Ground;
+use anyhow::{Context as _, Result, bail};
+use bytes::Bytes;
+use holdfast_e2e::Running;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use ring::rand::{SecureRandom as _, SystemRandom};
+use rumqttc::mqttbytes::v4::Packet;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+const PROGRAM: &str = "/usr/sbin/mosquitto";
+const NAME: &str = "localhost";
+const TOPIC: &str = "bench/records";
+
+/// A running broker.
+pub(super) struct Mosquitto {
+    place: Place,
+    _running: Running,
+    _folder: TempDir,
+}
+
+struct Papers {
+    root: CertificateDer<'static>,
+    client: (CertificateDer<'static>, Vec<u8>),
+}
+
+/// Makes a root, and under it a server's and a client's certificate; the server's go to the folder.
+fn papers(folder: &TempDir) -> Result<Papers> {
+    let mut params = CertificateParams::new(vec![])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "bench");
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let issue = |name: &str, usage| -> Result<_> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages.push(usage);
+        let certificate = params.signed_by(&key, &root)?;
+        Ok((certificate, key))
+    };
+    let (server, key) = issue(NAME, ExtendedKeyUsagePurpose::ServerAuth)?;
+    for (name, text) in [
+        ("root.pem", root.pem()),
+        ("server.pem", server.pem()),
+        ("server.key", key.serialize_pem()),
+    ] {
+        std::fs::write(folder.path().join(name), text)?;
+    }
+    let (client, key) = issue("client", ExtendedKeyUsagePurpose::ClientAuth)?;
+    Ok(Papers {
+        root: root.der().clone(),
+        client: (client.der().clone(), key.serialize_der()),
+    })
+}
+
+fn client_config(papers: Papers) -> Result<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    roots.add(papers.root)?;
+    let (certificate, key) = papers.client;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into())?)
+}
+
+fn configuration(folder: &TempDir, port: u16) -> Result<PathBuf> {
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let file = folder.path().join("mosquitto.conf");
+    let text = format!(
+        "listener {port} 127.0.0.1\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true\n\
+         use_identity_as_username true\nallow_anonymous false\npersistence false\nlog_type error\n\
+         max_inflight_messages {WINDOW}\nmax_queued_messages 0\nset_tcp_nodelay true\nuser root\n",
+        at("root.pem"),
+        at("server.pem"),
+        at("server.key"),
+    );
+    std::fs::write(&file, text)?;
+    Ok(file)
+}
+
+impl Mosquitto {
+    /// Starts the broker on a free port.
+    ///
+    /// # Errors
+    /// When Debian's package is not installed: names it.
+    pub(super) fn start(ground: &Ground) -> Result<Self> {
+        if !std::path::Path::new(PROGRAM).is_file() {
+            bail!("{PROGRAM} is not there: apt-get install mosquitto");
+        }
+        let folder = ground.folder()?;
+        let papers = papers(&folder)?;
+        // Free at this moment: nobody else on loopback is asked to keep it.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let file = configuration(&folder, port)?;
+        let mut command = Command::new(PROGRAM);
+        command.arg("-c").arg(file).stdout(Stdio::null());
+        let running = Running::start(&mut command)?;
+        let place = Place {
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
+            tls: Arc::new(client_config(papers)?).into(),
+            name: ServerName::try_from(NAME)?,
+        };
+        holdfast_e2e::until("mosquitto listens", Duration::from_secs(10), || {
+            Ok(std::net::TcpStream::connect(place.address).ok())
+        })?;
+        Ok(Self {
+            place,
+            _running: running,
+            _folder: folder,
+        })
+    }
+
+    /// One round: until every publish is acknowledged, and the subscriber has every one.
+    ///
+    /// # Errors
+    /// When the broker refuses or loses something.
+    pub(super) async fn round(
+        &self,
+        publishers: usize,
+        each: usize,
+        bytes: usize,
+    ) -> Result<Duration> {
+        let subscriber = self.subscriber(publishers * each).await?;
+        let mut load = Vec::new();
+        for number in 0..publishers {
+            let greeting = Greeting {
+                client_id: format!("publisher-{number}"),
+                ..Greeting::default()
+            };
+            let (reader, writer) = connect(&self.place, greeting).await?;
+            let publisher = Publisher {
+                reader,
+                writer,
+                topic: TOPIC.into(),
+            };
+            let mut payload = vec![0; bytes];
+            let filled = SystemRandom::new().fill(&mut payload);
+            filled.map_err(|_| anyhow::anyhow!("no randomness"))?;
+            load.push((publisher, vec![Bytes::from(payload); each]));
+        }
+        let started = Instant::now();
+        // The connections must outlive the subscriber's last delivery.
+        let (_connected, acknowledged) = all(load).await?;
+        let last = subscriber.await??;
+        Ok(acknowledged.max(last.duration_since(started)))
+    }
+
+    async fn subscriber(&self, count: usize) -> Result<tokio::task::JoinHandle<Result<Instant>>> {
+        let greeting = Greeting {
+            client_id: "subscriber".into(),
+            will: None,
+            topics: vec![TOPIC.into()],
+        };
+        let (mut reader, mut writer) = connect(&self.place, greeting).await?;
+        let receiving = async move {
+            let mut received = 0;
+            while received < count {
+                let packet = reader.next().await.context("the subscriber")?;
+                received += usize::from(matches!(packet, Packet::Publish(_)));
+                answer(&mut writer, packet)?;
+                if received % 16 == 0 || received == count || count - received < 100 {
+                    writer.flush().await?;
+                }
+            }
+            Ok(Instant::now())
+        };
+        Ok(tokio::spawn(Box::pin(receiving)))
+    }
+}
