@@ -4,6 +4,7 @@
 use anyhow::{Context as _, Result, bail};
 use lexopt::prelude::*;
 
+mod bench;
 mod cargo;
 mod demo;
 mod model;
@@ -15,7 +16,8 @@ cargo xtask <chore>
 
   demo [--once] [--agents N]     build, then run a bridge and agents of this very machine
   test                           install what is missing (and say so), then run every check
-  bench                          print our figures beside a peer's
+  bench [NAME…] [--quick] [--json]
+                                 print our figures beside a peer's
   sim --seed N [--trace]         replay one run of the simulated world
   sim --seeds COUNT [--from N]   run many
   tidy                           check the crate graph and the cores' purity
@@ -30,6 +32,7 @@ fn main() -> Result<()> {
         Some(Short(_) | Long(_)) | None => "help".into(),
     };
     match chore.as_str() {
+        "bench" => bench::run_all(arguments),
         "demo" => demo::run(arguments),
         "model" => model::run(arguments),
         "test" => test::run_all(),
