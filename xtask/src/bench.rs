@@ -10,7 +10,10 @@ pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
     build()?;
     let target = tidy::workspace_root()?.join("target");
     let mut bench = Command::new(target.join("release/holdfast-bench"));
-    bench.args(arguments.raw_args()?).arg("--target").arg(&target);
+    bench
+        .args(arguments.raw_args()?)
+        .arg("--target")
+        .arg(&target);
     let status = bench.status()?;
     if !status.success() {
         bail!("holdfast-bench ended with {status}");

@@ -81,9 +81,9 @@ pub async fn connect(place: &Place, greeting: Greeting) -> Result<(Reader, Write
         .map(|(topic, will)| LastWill::new(topic, will, QoS::AtMostOnce, false));
     writer.push(&Packet::Connect(connect))?;
     writer.flush().await?;
-    match reader.next().await? {
-        Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success => {}
-        other => bail!("{other:?} instead of a CONNACK that accepts"),
+    let answer = reader.next().await?;
+    if !matches!(&answer, Packet::ConnAck(ack) if ack.code == ConnectReturnCode::Success) {
+        bail!("{answer:?} instead of a CONNACK that accepts");
     }
     if greeting.topics.is_empty() {
         return Ok((reader, writer));
@@ -94,9 +94,10 @@ pub async fn connect(place: &Place, greeting: Greeting) -> Result<(Reader, Write
     subscribe.pkid = writer.id();
     writer.push(&Packet::Subscribe(subscribe))?;
     writer.flush().await?;
-    match reader.next().await? {
-        Packet::SubAck(ack) if !ack.return_codes.contains(&SubscribeReasonCode::Failure) => {}
-        other => bail!("{other:?} instead of a SUBACK that accepts"),
+    let answer = reader.next().await?;
+    let failure = SubscribeReasonCode::Failure;
+    if !matches!(&answer, Packet::SubAck(ack) if !ack.return_codes.contains(&failure)) {
+        bail!("{answer:?} instead of a SUBACK that accepts");
     }
     Ok((reader, writer))
 }

@@ -165,10 +165,6 @@ impl Node {
     }
 
     /// What a packet means to the core, if anything.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "what a client is not sent, and the answer to a ping, need nothing"
-    )]
     fn arrived(&mut self, arrived: Result<Packet>) -> Option<Input> {
         let attempt = self.connection.as_ref()?.attempt;
         match arrived {
@@ -253,9 +249,10 @@ impl Node {
                 let why = "a node of the swarm keeps its certificate".into();
                 self.step(Input::RenewalFailed { why });
             }
-            Effect::Log { level, message } if matches!(level, Level::Warn | Level::Error) => {
-                self.counts.warn(self.name, &message);
-            }
+            Effect::Log {
+                level: Level::Warn | Level::Error,
+                message,
+            } => self.counts.warn(self.name, &message),
             Effect::Stopped => self.stopped = true,
             Effect::Log { .. } | Effect::Kill { .. } | Effect::Reboot { .. } => {}
         }
