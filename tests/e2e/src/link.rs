@@ -1,11 +1,16 @@
-//! A TCP link on loopback between an agent and its bridge that can be cut and restored.
+//! A TCP link on loopback between an agent and its bridge that can be cut and restored: while it
+//! is cut, TCP itself is refused, as where a link is down, and not accepted and then closed.
 //! Never reads what passes: TLS goes end to end.
 
 use anyhow::{Context as _, Result};
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 128;
 
 #[derive(Debug, Default)]
 struct State {
@@ -16,6 +21,8 @@ struct State {
 
 #[derive(Debug)]
 struct Shared {
+    listener: TcpListener,
+    restored: Condvar,
     target: Mutex<SocketAddr>,
     state: Mutex<State>,
     next: AtomicUsize,
@@ -41,21 +48,20 @@ impl Link {
     /// # Errors
     /// When no port can be bound on loopback.
     pub fn to(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").context("binding the link")?;
+        let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        // Bound by its number, the port stays ours while nobody listens on it.
+        let listener = TcpListener::bind(free).context("binding the link")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
+            listener,
+            restored: Condvar::new(),
             target: Mutex::new(target),
             state: Mutex::default(),
             next: AtomicUsize::new(0),
             bytes: AtomicU64::new(0),
         });
         let for_thread = Arc::clone(&shared);
-        std::thread::spawn(move || {
-            for agent in listener.incoming().flatten() {
-                // A refused or reset connection is the link's business, not the test's.
-                let _ = pass(agent, &for_thread);
-            }
-        });
+        std::thread::spawn(move || accept(&for_thread));
         Ok(Self { address, shared })
     }
 
@@ -77,7 +83,13 @@ impl Link {
     /// Cuts: everything that passes is reset, and nothing new gets through.
     pub fn cut(&self) {
         let mut state = self.shared.state();
+        // Shut down a second time, Linux would mark the socket, and with it what it later accepts.
+        if state.cut {
+            return;
+        }
         state.cut = true;
+        // It listens, so that this cannot fail.
+        let _ = rustix::net::shutdown(&self.shared.listener, rustix::net::Shutdown::Both);
         for (_, agent, bridge) in state.open.drain(..) {
             // Either end may be gone already.
             let _ = agent.shutdown(Shutdown::Both);
@@ -87,13 +99,33 @@ impl Link {
 
     /// Restores: new connections get through.
     pub fn restore(&self) {
-        self.shared.state().cut = false;
+        let mut state = self.shared.state();
+        // The port is still bound, so that listening cannot fail.
+        let _ = rustix::net::listen(&self.shared.listener, BACKLOG);
+        state.cut = false;
+        self.shared.restored.notify_all();
     }
 
     /// Bytes passed so far, both ways.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.shared.bytes.load(Ordering::Relaxed)
+    }
+}
+
+fn accept(shared: &Arc<Shared>) {
+    loop {
+        match shared.listener.accept() {
+            // A refused or reset connection is the link's business, not the test's.
+            Ok((agent, _)) => drop(pass(agent, shared)),
+            Err(_) => {
+                let cut = shared.state();
+                let waited = shared.restored.wait_while(cut, |state| state.cut);
+                drop(waited.unwrap_or_else(PoisonError::into_inner));
+                // Whatever else failed may pass: descriptors come free again.
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 }
 
@@ -144,4 +176,52 @@ fn pump(mut from: TcpStream, mut to: TcpStream, number: usize, shared: Arc<Share
         let _ = to.shutdown(Shutdown::Both);
         shared.state().open.retain(|(open, ..)| *open != number);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A target that echoes, and a link to it.
+    fn echo() -> Link {
+        let target = TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = Link::to(target.local_addr().unwrap()).unwrap();
+        std::thread::spawn(move || {
+            for mut stream in target.incoming().flatten() {
+                std::thread::spawn(move || {
+                    let mut buffer = [0; 4];
+                    while let Ok(bytes @ 1..) = stream.read(&mut buffer) {
+                        stream.write_all(&buffer[..bytes]).unwrap();
+                    }
+                });
+            }
+        });
+        link
+    }
+
+    fn talk(link: &Link) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(link.address())?;
+        stream.write_all(b"ping")?;
+        let mut answer = [0; 4];
+        stream.read_exact(&mut answer)?;
+        assert_eq!(&answer, b"ping");
+        Ok(stream)
+    }
+
+    #[test]
+    fn a_cut_link_resets_what_passes_and_refuses_tcp_until_it_is_restored() {
+        let link = echo();
+        for _ in 0..3 {
+            let mut stream = talk(&link).unwrap();
+            link.cut();
+            assert!(matches!(stream.read(&mut [0; 4]), Ok(0) | Err(_)));
+            for _ in 0..2 {
+                let refused = TcpStream::connect(link.address()).unwrap_err();
+                assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+            }
+            link.cut();
+            link.restore();
+            talk(&link).unwrap();
+        }
+    }
 }

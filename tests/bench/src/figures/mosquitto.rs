@@ -108,7 +108,9 @@ impl Mosquitto {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let file = configuration(&folder, port)?;
         let mut command = Command::new(PROGRAM);
-        command.arg("-c").arg(file).stdout(Stdio::null());
+        command.arg("-c").arg(file);
+        // It complains of each publisher that breaks off instead of closing TLS.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let running = Running::start(&mut command)?;
         let place = Place {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
