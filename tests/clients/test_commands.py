@@ -1,4 +1,4 @@
-"""What a command tells of itself and of its run: output, codes, times, targets, cancel, expiry."""
+"""What a command tells of itself and of its run: output, codes, times, targets, cancel."""
 
 import datetime
 import pathlib
@@ -152,33 +152,6 @@ def test_a_command_that_was_not_fetched_is_cancelled_at_once(fleet, ssm):
 def test_a_cancelled_invocation_keeps_its_end(done, fleet, ssm):
     ssm.cancel_command(CommandId=done.id)
     assert fleet.invocation({"CommandId": done.id})["Status"] == "Success"
-
-
-def test_a_command_that_nobody_fetches_expires_when_it_said(expiring, fleet, ssm):
-    life = expiring["ExpiresAfter"] - expiring["RequestedDateTime"]
-    assert datetime.timedelta(seconds=30) <= life
-    node = fleet.shelf[0]
-    invocation = fleet.finished(expiring, node)
-    assert (invocation["Status"], invocation["StatusDetails"]) == ("TimedOut", "DeliveryTimedOut")
-    assert datetime.datetime.now(datetime.timezone.utc) >= expiring["RequestedDateTime"] + datetime.timedelta(seconds=30)
-    [command] = ssm.list_commands(CommandId=expiring["CommandId"])["Commands"]
-    assert (command["StatusDetails"], command["DeliveryTimedOutCount"]) == ("DeliveryTimedOut", 1)
-    # What could not be delivered is no error.
-    assert command["ErrorCount"] == 0
-
-
-@pytest.mark.parametrize("seconds", [29, 2_592_001])
-def test_a_delivery_time_outside_the_range_is_refused(seconds, raw, fleet):
-    answer = raw.call(
-        "SendCommand",
-        {
-            "DocumentName": "AWS-RunShellScript",
-            "InstanceIds": fleet.nodes[:1],
-            "Parameters": {"commands": ["true"]},
-            "TimeoutSeconds": seconds,
-        },
-    )
-    assert (answer.status, answer.code) == (400, "ValidationException")
 
 
 def test_commands_are_listed_by_what_they_are(done, fleet, ssm):
