@@ -97,6 +97,38 @@ struct Item {
     dating: Dating,
 }
 
+/// A record to be applied, and whom to tell.
+struct Asker {
+    item: Arc<Item>,
+    session: Arc<Session>,
+    reply: oneshot::Sender<Verdict>,
+}
+
+impl From<Incoming> for Asker {
+    fn from(incoming: Incoming) -> Self {
+        let item = Item {
+            node: incoming.session.node,
+            outbox: incoming.outbox,
+            class: incoming.class,
+            sequence: incoming.sequence,
+            record: incoming.record,
+            dating: incoming.dating,
+        };
+        Self {
+            item: Arc::new(item),
+            session: incoming.session,
+            reply: incoming.reply,
+        }
+    }
+}
+
+fn tell(askers: Vec<Asker>, verdict: Verdict) {
+    for asker in askers {
+        // A connection that is gone no longer asks.
+        let _ = asker.reply.send(verdict);
+    }
+}
+
 /// What a group came to, committed.
 #[derive(Default)]
 struct Group {
@@ -143,7 +175,7 @@ impl Group {
     async fn apply(
         &mut self,
         connection: &mut SqliteConnection,
-        item: Item,
+        item: &Item,
         now: UnixMs,
     ) -> Result<(), StoreError> {
         let (node, key) = (item.node, (item.node, item.outbox));
@@ -188,7 +220,7 @@ impl Group {
             }
             Acceptance::Apply => {
                 *last = item.sequence;
-                self.take(connection, &item, now).await?;
+                self.take(connection, item, now).await?;
             }
         }
         self.moved.insert((node, item.outbox, item.class));
@@ -356,52 +388,43 @@ impl Hub {
     }
 
     async fn ingest(&self, incoming: Vec<Incoming>) {
-        let (mut items, mut askers) = (Vec::new(), Vec::new());
-        for one in incoming {
-            let node = one.session.node;
-            let Incoming {
-                session,
-                outbox,
-                class,
-                sequence,
-                record,
-                dating,
-                reply,
-                ..
-            } = one;
-            askers.push((session, outbox, reply));
-            items.push(Item {
-                node,
-                outbox,
-                class,
-                sequence,
-                record,
-                dating,
-            });
-        }
-        let group = self.write(items).await;
-        let verdict = match group {
-            Ok(group) => {
-                self.acknowledge(&askers, &group);
-                Verdict::Accepted
-            }
-            Err(error) => {
-                tracing::error!(%error, records = askers.len(), "records were not stored");
-                Verdict::Close(CloseReason::Store)
-            }
+        let askers = incoming.into_iter().map(Asker::from).collect();
+        let Err((_, askers)) = self.apply(askers).await else {
+            return;
         };
-        for (.., reply) in askers {
-            let _ = reply.send(verdict);
+        // What one node sent and the store cannot take must not hold up the others.
+        let mut by_node: BTreeMap<NodeId, Vec<Asker>> = BTreeMap::new();
+        for asker in askers {
+            by_node.entry(asker.item.node).or_default().push(asker);
+        }
+        for (node, askers) in by_node {
+            if let Err((error, askers)) = self.apply(askers).await {
+                tracing::error!(node_id = %node, %error, records = askers.len(), "records were not stored");
+                tell(askers, Verdict::Close(CloseReason::Store));
+            }
         }
     }
 
-    async fn write(&self, items: Vec<Item>) -> Result<Group, StoreError> {
+    /// Applies records together and tells their senders; gives back what was not stored.
+    async fn apply(&self, askers: Vec<Asker>) -> Result<(), (StoreError, Vec<Asker>)> {
+        let items = askers.iter().map(|asker| Arc::clone(&asker.item)).collect();
+        match self.write(items).await {
+            Ok(group) => {
+                self.acknowledge(&askers, &group);
+                tell(askers, Verdict::Accepted);
+                Ok(())
+            }
+            Err(error) => Err((error, askers)),
+        }
+    }
+
+    async fn write(&self, items: Vec<Arc<Item>>) -> Result<Group, StoreError> {
         let now = self.shared.clock.now();
         let work = writing::<_, Group, StoreError>(move |connection| {
             Box::pin(async move {
                 let mut group = Group::default();
                 for item in items {
-                    group.apply(connection, item, now).await?;
+                    group.apply(connection, &item, now).await?;
                 }
                 group.finish(connection, now).await?;
                 Ok(group)
@@ -411,17 +434,13 @@ impl Hub {
     }
 
     /// One acknowledgement a node, whatever number of its records the group held.
-    fn acknowledge(
-        &self,
-        askers: &[(Arc<Session>, OutboxId, oneshot::Sender<Verdict>)],
-        group: &Group,
-    ) {
+    fn acknowledge(&self, askers: &[Asker], group: &Group) {
         let mut told = BTreeSet::new();
-        for (session, outbox, _) in askers {
-            let key = (session.node, *outbox);
+        for Asker { item, session, .. } in askers {
+            let key = (item.node, item.outbox);
             let current = session
                 .greeted()
-                .is_some_and(|greeted| greeted.outbox == *outbox);
+                .is_some_and(|greeted| greeted.outbox == item.outbox);
             if let Some(acks) = group
                 .heads
                 .get(&key)

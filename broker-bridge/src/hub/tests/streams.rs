@@ -282,3 +282,34 @@ async fn a_node_keeps_no_more_types_of_reports_than_a_hello_can_name() {
     let kept = world.store().reports(agent.node, &[]).await.unwrap();
     assert_eq!(kept.len(), 32);
 }
+
+#[tokio::test]
+async fn a_record_that_cannot_be_stored_holds_up_no_other_node() {
+    let world = World::new().await;
+    let (mut bad, mut good) = (world.agent(1).await, world.agent(2).await);
+    let (to_bad, to_good) = (world.online(&mut bad).await, world.online(&mut good).await);
+    let url = format!("sqlite://{}/holdfast.db", world.state().display());
+    let mut database = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url)
+        .await
+        .unwrap();
+    sqlx::query(
+        "CREATE TRIGGER refuse BEFORE INSERT ON node_events WHEN NEW.detail = 'bad' \
+         BEGIN SELECT RAISE(ABORT, 'refused'); END",
+    )
+    .execute(&mut database)
+    .await
+    .unwrap();
+    let verdicts = tokio::join!(
+        bad.put(&to_bad, Class::Log, 1, log("bad")),
+        good.put(&to_good, Class::Log, 1, log("good")),
+    );
+    assert_eq!(
+        verdicts,
+        (
+            Verdict::Close(crate::mqtt::CloseReason::Store),
+            Verdict::Accepted
+        )
+    );
+    assert_eq!(lines(&world, &good).await, ["good"]);
+    assert!(lines(&world, &bad).await.is_empty());
+}
