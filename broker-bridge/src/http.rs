@@ -44,7 +44,8 @@ impl Default for Limits {
             connections: 512,
             header_bytes: 32 * 1024,
             header_wait: Duration::from_secs(30),
-            body_bytes: 1024 * 1024,
+            // Above the API's own bound, so that its error is AWS's; what is larger still is cut here.
+            body_bytes: 2 * 1024 * 1024,
             request: Duration::from_secs(60),
             grace: Duration::from_secs(5),
         }

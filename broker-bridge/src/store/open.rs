@@ -102,6 +102,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .statement_cache_capacity(256)
         .pragma("cache_size", "-16384")
         .pragma("wal_autocheckpoint", "2000")
+        // Statements hold what users send: they belong in no log.
+        .disable_statement_logging()
 }
 
 /// Makes directory and file with their rights before SQLite sees them: what SQLite makes beside
