@@ -5,11 +5,13 @@ use super::help::Topic;
 use super::read;
 use crate::link::address::{Address, InvalidAddress};
 use crate::register::Registration;
+use crate::run::settings::{self, Settings};
 use crate::state::DEFAULT_PATH;
 use holdfast_protocol::ActivationId;
 use holdfast_protocol::id::InvalidId;
 use lexopt::{Arg, Parser};
 use std::ffi::OsString;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// What to do.
@@ -17,10 +19,7 @@ pub enum Verb {
     /// Become a node.
     Register(Registration),
     /// Serve.
-    Run {
-        /// Bridges instead of the identity's.
-        bridges: Vec<Address>,
-    },
+    Run(Settings),
     /// Show the agent's state.
     Status,
     /// Show what is on this machine.
@@ -98,6 +97,16 @@ pub enum UsageError {
         /// What was found, cut.
         found: String,
     },
+    /// A number out of its range.
+    #[error("--{flag} `{found}`: expected a number from {} to {}", range.start(), range.end())]
+    Number {
+        /// The flag.
+        flag: String,
+        /// What was found, cut.
+        found: String,
+        /// What is allowed.
+        range: RangeInclusive<u64>,
+    },
     /// The code on standard input.
     #[error("--activation-code -: standard input gives no code of 1 to 512 characters")]
     Code,
@@ -159,6 +168,7 @@ struct Flags {
     root: Option<PathBuf>,
     baseline: Option<PathBuf>,
     parameters: Option<String>,
+    settings: Settings,
 }
 
 impl Flags {
@@ -177,7 +187,14 @@ impl Flags {
                 "force",
                 "json",
             ],
-            "run" => &["bridge"],
+            "run" => &[
+                "bridge",
+                "max-commands",
+                "max-running",
+                "queue-bytes",
+                "inventory-every",
+                "patch-scan-every",
+            ],
             "inventory" => &["full", "json"],
             "patch scan" => &["root", "baseline", "json"],
             "document run" => &["parameters", "json"],
@@ -204,6 +221,21 @@ impl Flags {
             "root" => self.root = Some(value.into()),
             "baseline" => self.baseline = Some(value.into()),
             "bridge" => self.bridges.push(text().parse()?),
+            "max-commands" => {
+                self.settings.max_commands = Some(number(name, &text(), &settings::MAX_COMMANDS)?);
+            }
+            "max-running" => {
+                self.settings.max_running = Some(number(name, &text(), &settings::MAX_RUNNING)?);
+            }
+            "queue-bytes" => {
+                self.settings.queue_bytes = Some(number(name, &text(), &settings::QUEUE_BYTES)?);
+            }
+            "inventory-every" => {
+                self.settings.inventory_every_s = Some(number(name, &text(), &settings::EVERY_S)?);
+            }
+            "patch-scan-every" => {
+                self.settings.patch_scan_every_s = Some(number(name, &text(), &settings::EVERY_S)?);
+            }
             "activation-id" => self.activation = Some(text().parse()?),
             "activation-code" => self.code = Some(text()),
             "ca-sha256" => self.root_hash = Some(hash(&text())?),
@@ -212,6 +244,15 @@ impl Flags {
         }
         Ok(())
     }
+}
+
+fn number(flag: &str, text: &str, range: &RangeInclusive<u64>) -> Result<u64, UsageError> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    number.ok_or_else(|| UsageError::Number {
+        flag: flag.to_owned(),
+        found: text.chars().take(80).collect(),
+        range: range.clone(),
+    })
 }
 
 fn hash(text: &str) -> Result<[u8; 32], UsageError> {
@@ -241,9 +282,10 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
             code: code(flags.code.as_deref())?,
             force: flags.force,
         }),
-        ["run"] => Verb::Run {
+        ["run"] => Verb::Run(Settings {
             bridges: flags.bridges,
-        },
+            ..flags.settings
+        }),
         ["status"] => Verb::Status,
         ["inventory"] => Verb::Inventory { full: flags.full },
         ["patch", "scan"] => Verb::PatchScan {
@@ -359,6 +401,8 @@ mod tests {
             ("register --ca-sha256 12", "64 hexadecimal digits"),
             ("register --activation-id", "missing argument"),
             ("document run", "document run needs FILE"),
+            ("run --max-commands 0", "a number from 1 to 10000"),
+            ("run --queue-bytes lots", "`lots`"),
             ("-x", "'-x'"),
         ] {
             let found = refusal(line);

@@ -99,13 +99,20 @@ Safe to repeat: after a lost reply the same key asks again and gets the same nod
 ";
 
 const RUN: &str = "\
-holdfast-agent run [--bridge mqtts://HOST:PORT] [--state-dir DIR]
+holdfast-agent run [--bridge mqtts://HOST:PORT] [--max-commands N] [--max-running N]
+    [--queue-bytes N] [--inventory-every S] [--patch-scan-every S] [--state-dir DIR]
 
 Serves until it is told to stop. While the link is down it goes on with what it has:
 commands finish, inventory and patch scans run, and results wait in the queue.
 
-  --bridge   connect there instead of where this node was registered; several are
-             tried in turn. The bridge's certificate is checked all the same.
+  --bridge            connect there instead of where this node was registered; several are
+                      tried in turn. The bridge's certificate is checked all the same.
+  --max-commands      commands that wait or run at once, 1 to 10000 (32)
+  --max-running       commands that run at once, 1 to 64 (4)
+  --queue-bytes       results that wait for the bridge; each command held reserves 352 KiB
+                      of it (16777216)
+  --inventory-every   seconds between two inventories, at least 60 (1800)
+  --patch-scan-every  seconds between two patch scans, at least 60 (86400)
 
 SIGTERM ends it within seconds: running steps are killed with all their processes,
 and what happened is on disk first. Log lines go to standard error.

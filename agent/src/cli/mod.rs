@@ -105,10 +105,10 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
             registered(&identity, &state, json);
             Ok(Exit::Ok)
         }
-        Verb::Run { bridges } => {
+        Verb::Run(settings) => {
             log_to_stderr(tracing::Level::INFO);
             runtime()?
-                .block_on(run::run(state, bridges))
+                .block_on(run::run(state, &settings))
                 .map_err(|error| Failure::new(exit_of_run(&error), &error))?;
             Ok(Exit::Ok)
         }

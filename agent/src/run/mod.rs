@@ -5,6 +5,7 @@ mod connection;
 pub mod control;
 mod journal;
 mod renewal;
+pub mod settings;
 mod steps;
 mod store;
 
@@ -19,12 +20,12 @@ use crate::tls::{Connector, Floor};
 use connection::Connection;
 use control::Control;
 use holdfast_agent_core::{
-    Attempt, Config, Core, Effect, Input, Intervals, Level, Limits, LinkFault, LinkIdentity,
-    RestoreError,
+    Attempt, Config, Core, Effect, Input, Level, LinkFault, LinkIdentity, RestoreError,
 };
 use holdfast_journal::{OpenError, ReadError, Recovery};
 use journal::{JournalLost, JournalTask};
 use serde_json::{Value, json};
+use settings::Settings;
 use std::collections::VecDeque;
 use std::io;
 use steps::Steps;
@@ -96,14 +97,17 @@ struct Opened {
 }
 
 /// Takes the state directory and restores the core from it.
-fn open(state: &StateDir) -> Result<Opened, RunError> {
-    let identity = state.identity()?;
+fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
+    let mut identity = state.identity()?;
+    if !settings.bridges.is_empty() {
+        identity.bridges.clone_from(&settings.bridges);
+    }
     let held = state.hold()?;
-    let (mut store, recovery) = Store::open(&state.journal_of(&identity)?)?;
+    let (mut store, recovery) = Store::open(&state.journal_of(&identity)?, &settings.journal())?;
     report(&recovery);
     let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
     let restored = store.restored(boot_id, clock::random()?)?;
-    let core = Core::restore(config(&identity)?, restored)?;
+    let core = Core::restore(config(&identity, settings)?, restored)?;
     Ok(Opened {
         _held: held,
         identity,
@@ -112,7 +116,7 @@ fn open(state: &StateDir) -> Result<Opened, RunError> {
     })
 }
 
-fn config(identity: &Identity) -> Result<Config, RunError> {
+fn config(identity: &Identity, settings: &Settings) -> Result<Config, RunError> {
     Ok(Config {
         node: identity.node,
         root: identity.root_key(),
@@ -124,8 +128,8 @@ fn config(identity: &Identity) -> Result<Config, RunError> {
         platform: platform::detect(None),
         document_platform: holdfast_documents::Platform::Linux,
         built_unix_ms: BUILT_UNIX_MS.max(identity.registered_unix_ms),
-        limits: Limits::default(),
-        intervals: Intervals::default(),
+        limits: settings.limits(),
+        intervals: settings.intervals(),
     })
 }
 
@@ -149,7 +153,7 @@ fn report(recovery: &Recovery) {
 /// # Errors
 /// [`RunError`]; [`StateError::InUse`] when an agent runs after all.
 pub fn offline_status(state: &StateDir) -> Result<Value, RunError> {
-    let opened = open(state)?;
+    let opened = open(state, &Settings::default())?;
     Ok(status_of(&opened.core, &opened.identity, false))
 }
 
@@ -164,12 +168,12 @@ fn status_of(core: &Core, identity: &Identity, running: bool) -> Value {
     status
 }
 
-/// Serves until told to stop. `bridges` are used instead of the identity's, where there are any.
+/// Serves until told to stop.
 ///
 /// # Errors
 /// [`RunError`].
-pub async fn run(state: StateDir, bridges: Vec<Address>) -> Result<(), RunError> {
-    let opened = open_with(&state, bridges)?;
+pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
+    let opened = open(&state, settings)?;
     // What an earlier process left of its scripts.
     let _ = std::fs::remove_dir_all(state.scripts());
     let control = Control::listen(state.control_socket())
@@ -195,19 +199,6 @@ pub async fn run(state: StateDir, bridges: Vec<Address>) -> Result<(), RunError>
         stopped: false,
     };
     Box::pin(shell.serve(inbox, control)).await
-}
-
-fn open_with(state: &StateDir, bridges: Vec<Address>) -> Result<Opened, RunError> {
-    let mut opened = open(state)?;
-    if bridges.is_empty() {
-        return Ok(opened);
-    }
-    // The core was told how many bridges there are; so it is restored once more for these.
-    let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
-    opened.identity.bridges = bridges;
-    let restored = opened.store.restored(boot_id, clock::random()?)?;
-    opened.core = Core::restore(config(&opened.identity)?, restored)?;
-    Ok(opened)
 }
 
 struct Shell {

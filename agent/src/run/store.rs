@@ -58,10 +58,10 @@ enum Stop {
 }
 
 impl Store {
-    pub(super) fn open(path: &Path) -> Result<(Self, Recovery), OpenError> {
+    pub(super) fn open(path: &Path, bounds: &Config) -> Result<(Self, Recovery), OpenError> {
         let storage = DirStorage::open(path)?;
         let salts = Box::new(salt);
-        let (journal, recovery) = Journal::open(storage, &Config::default(), salts)?;
+        let (journal, recovery) = Journal::open(storage, bounds, salts)?;
         let store = Self {
             journal,
             sequences_lost: recovery.cursor_lost,
