@@ -14,6 +14,8 @@ use std::process::{Command, ExitStatus, Stdio};
 pub struct AgentOptions {
     /// Further arguments of `run`.
     pub more: Vec<String>,
+    /// Words before the program, such as those that put it into a network of its own.
+    pub wrapper: Vec<String>,
     /// Environment on top of this process's.
     pub environment: Vec<(String, String)>,
     /// Where its log goes; `None`: to this process's standard error.
@@ -52,12 +54,26 @@ impl Agent {
     /// # Errors
     /// When it cannot be started; a failed verb is in [`Exit`].
     pub fn verb(&self, arguments: &[&str]) -> Result<Exit> {
-        let mut command = Command::new(&self.binaries.agent);
+        let mut command = self.command();
+        Exit::of(
+            command
+                .args(arguments)
+                .arg("--state-dir")
+                .arg(&self.state_dir),
+        )
+    }
+
+    fn command(&self) -> Command {
+        let mut words = self.options.wrapper.iter();
+        let mut command = match words.next() {
+            Some(first) => Command::new(first),
+            None => Command::new(&self.binaries.agent),
+        };
+        if !self.options.wrapper.is_empty() {
+            command.args(words).arg(&self.binaries.agent);
+        }
+        command.envs(self.options.environment.iter().cloned());
         command
-            .args(arguments)
-            .arg("--state-dir")
-            .arg(&self.state_dir);
-        Exit::of(command.envs(self.options.environment.iter().cloned()))
     }
 
     /// Registers with a bridge; returns the node id.
@@ -96,14 +112,13 @@ impl Agent {
         if self.running.is_some() {
             bail!("the agent runs already");
         }
-        let mut command = Command::new(&self.binaries.agent);
+        let mut command = self.command();
         command
             .arg("run")
             .arg("--state-dir")
             .arg(&self.state_dir)
             .args(&self.options.more)
             .stdout(Stdio::null());
-        command.envs(self.options.environment.iter().cloned());
         if let Some(log) = &self.options.log {
             command.stderr(
                 std::fs::File::options()

@@ -2,11 +2,11 @@
 //! description, apart from the bridge's own. The AWS CLI and boto3 have tests of their own.
 
 use crate::bridge::AccessKey;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use ring::{digest, hmac};
 use serde_json::Value;
 use std::fmt;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -83,22 +83,19 @@ impl Api {
     /// When the bridge cannot be reached or does not answer HTTP.
     pub fn send(&self, operation: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let target = format!("AmazonSSM.{operation}");
+        ApiConnection::open(self)?.exchange(&target, body)
+    }
+
+    /// Head and body of a signed request.
+    fn request(&self, target: &str, body: &[u8]) -> Result<Vec<u8>> {
         let date = amz_date(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
         let host = self.address.to_string();
-        let authorization = self.authorization(&target, &date, &host, body);
+        let authorization = self.authorization(target, &date, &host, body);
         let head = format!(
-            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\nx-amz-date: {date}\r\nauthorization: {authorization}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            "POST / HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\nx-amz-date: {date}\r\nauthorization: {authorization}\r\ncontent-length: {}\r\n\r\n",
             body.len()
         );
-        let mut stream = TcpStream::connect(self.address).context("connecting to the API")?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-        stream.set_nodelay(true)?;
-        stream.write_all(&[head.as_bytes(), body].concat())?;
-        let mut answer = Vec::new();
-        stream
-            .read_to_end(&mut answer)
-            .context("reading the API's answer")?;
-        parse(&answer)
+        Ok([head.as_bytes(), body].concat())
     }
 
     fn authorization(&self, target: &str, date: &str, host: &str, body: &[u8]) -> String {
@@ -159,15 +156,66 @@ fn amz_date(unix: u64) -> String {
     )
 }
 
-fn parse(answer: &[u8]) -> Result<(u16, Vec<u8>)> {
-    let end = answer
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .context("an HTTP head")?;
-    let (head, body) = answer.split_at(end);
-    let head = String::from_utf8_lossy(head);
-    let status = head.split(' ').nth(1).context("an HTTP status")?.parse()?;
-    Ok((status, body.get(4..).unwrap_or_default().to_vec()))
+/// A connection to the API that is kept for several calls.
+#[derive(Debug)]
+pub struct ApiConnection {
+    api: Api,
+    stream: BufReader<TcpStream>,
+}
+
+impl ApiConnection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When the bridge cannot be reached.
+    pub fn open(api: &Api) -> Result<Self> {
+        let stream = TcpStream::connect(api.address).context("connecting to the API")?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        stream.set_nodelay(true)?;
+        Ok(Self {
+            api: api.clone(),
+            stream: BufReader::new(stream),
+        })
+    }
+
+    /// Signs and sends a request with this `X-Amz-Target`; returns status and body as they came.
+    ///
+    /// # Errors
+    /// When the bridge does not answer HTTP, or has closed the connection.
+    pub fn exchange(&mut self, target: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        let request = self.api.request(target, body)?;
+        self.stream.get_mut().write_all(&request)?;
+        let status = self.line()?;
+        let status = status
+            .split(' ')
+            .nth(1)
+            .context("an HTTP status")?
+            .parse()?;
+        let mut length = 0;
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse()?;
+            }
+        }
+        let mut body = vec![0; length];
+        self.stream
+            .read_exact(&mut body)
+            .context("reading the API's answer")?;
+        Ok((status, body))
+    }
+
+    fn line(&mut self) -> Result<String> {
+        let mut line = String::new();
+        let bytes = self.stream.read_line(&mut line)?;
+        ensure!(bytes > 0, "the bridge closed the connection");
+        Ok(line.trim_end().to_owned())
+    }
 }
 
 #[cfg(test)]
