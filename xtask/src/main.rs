@@ -35,6 +35,7 @@ fn main() -> Result<()> {
         "bench" => bench::run_all(arguments),
         "demo" => demo::run(arguments),
         "model" => model::run(arguments),
+        "sim" => sim(arguments),
         "test" => test::run_all(),
         "tidy" => tidy::run(),
         "help" => {
@@ -43,6 +44,13 @@ fn main() -> Result<()> {
         }
         other => bail!("unknown chore `{other}`\n\n{HELP}"),
     }
+}
+
+/// Hands its arguments to the simulated world.
+fn sim(mut arguments: lexopt::Parser) -> Result<()> {
+    let mut command = cargo::cargo(&["run", "--quiet", "-p", "holdfast-sim", "--"])?;
+    command.args(arguments.raw_args()?);
+    cargo::run("the simulated world", &mut command)
 }
 
 /// The one place of this crate that writes to standard output.
