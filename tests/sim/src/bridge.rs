@@ -44,6 +44,8 @@ pub(crate) struct NodeRow {
     applied: BTreeMap<OutboxId, [u64; 4]>,
     counter: u64,
     pub(crate) quarantined: bool,
+    /// A power cut took records that were never told; their place came as a gap.
+    damaged: bool,
     pub(crate) tables: Vec<Table>,
 }
 

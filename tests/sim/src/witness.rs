@@ -149,7 +149,8 @@ impl Witness {
         }
         for (id, row) in &bridge.store.commands {
             let held = row.rows.values().filter(|row| row.state.slot).count();
-            if held > row.limits.slots as usize {
+            // A restored bridge hears of commands that it does not remember sending.
+            if held > row.limits.slots as usize && !self.amnesia {
                 return Err(format!("{id} holds {held} of {} slots", row.limits.slots));
             }
             let runs = |machine: &&Machine| {

@@ -206,6 +206,7 @@ impl Bridge {
             Record::Output(chunk) => self.output(node, &chunk),
             Record::Report(report) => self.report(node, report),
             Record::Gap(gap) => {
+                row.damaged |= gap.reason == GapReason::Damaged;
                 let kept = matches!(class, Class::Result | Class::Audit);
                 if kept && gap.reason == GapReason::Evicted {
                     let what = format!("gave up records of {class:?}");
@@ -260,6 +261,7 @@ impl Bridge {
     }
 
     fn output(&mut self, node: NodeId, chunk: &OutputChunk) {
+        let damaged = self.store.nodes.get(&node).is_some_and(|row| row.damaged);
         let row = self.store.commands.get_mut(&chunk.command);
         let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
             return;
@@ -269,7 +271,7 @@ impl Bridge {
         if chunk.offset == 0 {
             *bytes = 0;
         }
-        if u64::from(chunk.offset) != *bytes {
+        if u64::from(chunk.offset) != *bytes && !damaged {
             let id = chunk.command;
             let what = format!("output of {id} goes on at {}, not at {bytes}", chunk.offset);
             self.contradictions.push((node, what));
@@ -321,7 +323,8 @@ impl Bridge {
         row.is_some_and(|row| {
             self.unix_ms(now) < row.command.expires_unix_ms
                 && row.rows.get(&node).is_some_and(|row| {
-                    row.state.stage == Stage::Sent && !row.state.delivered && !row.state.cancelling
+                    // The node's word that it has nothing of it outweighs its transport's.
+                    row.state.stage == Stage::Sent && !row.state.cancelling
                 })
         })
     }
