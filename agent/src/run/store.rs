@@ -415,7 +415,8 @@ mod tests {
     use super::*;
 
     fn store(home: &tempfile::TempDir) -> Store {
-        Store::open(&home.path().join("journal")).unwrap().0
+        let journal = home.path().join("journal");
+        Store::open(&journal, &Config::default()).unwrap().0
     }
 
     fn append(class: Class, bytes: usize) -> Write {
