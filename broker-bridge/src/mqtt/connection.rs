@@ -24,6 +24,10 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+/// How long sent bytes may stay unacknowledged by TCP, in milliseconds: a link that swallows
+/// everything is known after this where something is on its way, not after 1.5 × keep-alive.
+const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
+
 /// Packets are gathered into one write up to here.
 const WRITE_BYTES: usize = 16 * 1024;
 /// A client that makes us answer without reading the answers is not read beyond this.
@@ -203,6 +207,8 @@ async fn run(
 
 async fn handshake(context: &Context, socket: TcpStream) -> Result<Stream, End> {
     socket.set_nodelay(true)?;
+    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX)
+        .map_err(io::Error::from)?;
     let limit = context.limits.handshake;
     timeout(limit, context.tls().accept(socket))
         .await
