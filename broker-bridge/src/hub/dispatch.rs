@@ -141,16 +141,16 @@ impl Hub {
             self.shared.dispatch.woken.notified().await;
             loop {
                 let commands = self.shared.dispatch.take();
-                if commands.is_empty() {
+                if commands.is_empty() || !self.dispatch(commands).await {
                     break;
                 }
-                self.dispatch(commands).await;
             }
         }
     }
 
-    /// Admits and sends what may be sent of these commands.
-    async fn dispatch(&self, ids: Vec<CommandId>) {
+    /// Admits and sends what may be sent of these commands. `false`: nothing was recorded, so nothing
+    /// was sent, and they wait for the next tick.
+    async fn dispatch(&self, ids: Vec<CommandId>) -> bool {
         let (hub, now, group) = (self.clone(), self.shared.clock.now(), ids.clone());
         let work = writing::<_, Vec<Sends>, StoreError>(move |connection| {
             Box::pin(async move {
@@ -162,12 +162,16 @@ impl Hub {
             })
         });
         match self.shared.store.writer.write(work).await {
-            Ok(sends) => sends.iter().for_each(|sends| self.transmit(sends)),
+            Ok(sends) => {
+                sends.iter().for_each(|sends| self.transmit(sends));
+                true
+            }
             Err(error) => {
                 tracing::error!(%error, "commands were not dispatched; tried again with the next tick");
                 self.shared.sessions.unreserve(&ids);
                 // Not woken: the tick looks again, so a failing disk is not hammered.
                 lock(&self.shared.dispatch.commands).extend(ids);
+                false
             }
         }
     }
