@@ -113,11 +113,19 @@ pub fn router(api: Api) -> Router {
 }
 
 async fn operation(State(api): State<Api>, request: axum::extract::Request) -> Response {
-    let id = request::new_id();
-    match request::answer(&api, &id, request).await {
-        Ok(reply) => respond::reply(&id, &reply),
-        Err(error) => respond::error(&id, &error),
-    }
+    // A client that hangs up, or is answered that its time is over, drops this future. What was
+    // committed must still be acted on, so it runs in a task of its own.
+    let answered = tokio::spawn(async move {
+        let id = request::new_id();
+        match request::answer(&api, &id, request).await {
+            Ok(reply) => respond::reply(&id, &reply),
+            Err(error) => respond::error(&id, &error),
+        }
+    });
+    answered.await.unwrap_or_else(|_| {
+        let error = ApiError::internal_server_error("The request was not answered; try again.");
+        respond::error(&request::new_id(), &error)
+    })
 }
 
 async fn no_such_route() -> Response {
