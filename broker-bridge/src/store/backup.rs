@@ -1,7 +1,7 @@
 //! Backup of a database in use, and its return. Never overwrites a state directory that holds one
 //! unless told to.
 
-use super::{DATABASE, OpenError, Store, StoreError, UnixMs};
+use super::{DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError, UnixMs};
 use sqlx::ConnectOptions;
 use sqlx::Row;
 use sqlx::sqlite::SqliteConnectOptions;
@@ -125,10 +125,19 @@ async fn check(backup: &Path) -> Result<(), RestoreError> {
         .await
         .map_err(unreadable)?;
     let found: String = row.try_get(0).map_err(unreadable)?;
-    sqlx::query("SELECT version FROM schema_version")
+    let version: i64 = sqlx::query("SELECT max(version) AS version FROM schema_version")
         .fetch_one(&mut connection)
         .await
+        .and_then(|row| row.try_get("version"))
         .map_err(unreadable)?;
+    // Asked before anything is replaced: a newer bridge's backup must not cost the database there.
+    if version > SCHEMA_VERSION {
+        return Err(RestoreError::Open(OpenError::Newer {
+            path: backup.to_owned(),
+            found: version,
+            known: SCHEMA_VERSION,
+        }));
+    }
     if found == "ok" {
         Ok(())
     } else {

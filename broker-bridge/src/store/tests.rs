@@ -212,6 +212,33 @@ async fn a_damaged_backup_is_refused_and_nothing_is_replaced() {
 }
 
 #[tokio::test]
+async fn a_newer_bridges_backup_is_refused_before_anything_is_replaced() {
+    use sqlx::ConnectOptions;
+    let (dir, store) = open().await;
+    let backup = dir.path().join("backup.db");
+    store.backup(&backup).await.unwrap();
+    store.set_meta("k", "v".into()).await.unwrap();
+    store.close().await;
+    let mut newer = sqlx::sqlite::SqliteConnectOptions::new()
+        .filename(&backup)
+        .connect()
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO schema_version (version) VALUES (99)")
+        .execute(&mut newer)
+        .await
+        .unwrap();
+    sqlx::Connection::close(newer).await.unwrap();
+    let state = dir.path().join("state");
+    assert!(matches!(
+        restore(&state, &backup, true, NOW).await,
+        Err(RestoreError::Open(OpenError::Newer { found: 99, .. }))
+    ));
+    let again = Store::open(&state).await.unwrap();
+    assert_eq!(again.meta("k").await.unwrap(), Some("v".into()));
+}
+
+#[tokio::test]
 async fn old_entries_go_and_young_ones_stay() {
     let (_dir, store) = open().await;
     let (old, young) = (NOW - 91 * DAY_MS, NOW - DAY_MS);
