@@ -8,7 +8,7 @@ use crate::mqtt::{CloseReason, Verdict};
 use crate::store::invocations::{self, Outcome};
 use crate::store::streams::{self, Heads, NewEvent};
 use crate::store::writing;
-use crate::store::{Step, StoreError, UnixMs, commands, outputs, reports};
+use crate::store::{Step, StoreError, UnixMs, commands, nodes, outputs, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::patch;
 use holdfast_bridge_core::report::{Applied, apply};
@@ -180,6 +180,10 @@ impl Group {
     ) -> Result<(), StoreError> {
         let (node, key) = (item.node, (item.node, item.outbox));
         if let Entry::Vacant(vacant) = self.heads.entry(key) {
+            if !nodes::is_heard(connection, node).await? {
+                // It was deregistered or quarantined while this record waited.
+                return Ok(());
+            }
             let heads = streams::heads(connection, node, item.outbox).await?;
             vacant.insert(heads.map(Option::unwrap_or_default));
         }

@@ -271,6 +271,21 @@ fn push_filter(query: &mut QueryBuilder<Sqlite>, filter: &NodeFilter) {
     }
 }
 
+/// Whether what a node says counts: it is registered here, and not quarantined.
+pub(crate) async fn is_heard(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+) -> Result<bool, StoreError> {
+    let found = sqlx::query(
+        "SELECT 1 AS found FROM nodes \
+         WHERE node_id = $1 AND deregistered_ms IS NULL AND quarantined_ms IS NULL",
+    )
+    .bind(node.as_str())
+    .fetch_optional(connection)
+    .await?;
+    Ok(found.is_some())
+}
+
 async fn set_certificate(
     connection: &mut SqliteConnection,
     node: NodeId,

@@ -96,6 +96,11 @@ async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
         StatusDetails::Undeliverable
     );
     assert_eq!(world.store().slots_held(id).await.unwrap(), 0);
+    // What was on its way still arrives, and leaves no trace.
+    agent.put(&wire, Class::Log, 1, log("late")).await;
+    let page = crate::store::Page::first(1);
+    let events = world.store().node_events(agent.node, &page).await;
+    assert!(events.unwrap().items.is_empty());
     assert_eq!(
         world.arrive(&agent).await.err(),
         Some(ConnectRefusal::Revoked)
