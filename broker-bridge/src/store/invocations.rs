@@ -365,9 +365,10 @@ pub(crate) async fn to_retry(
     limit: i64,
 ) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT DISTINCT i.command_id, i.node_id FROM invocations i \
+        "SELECT i.command_id, min(i.node_id) AS node_id FROM invocations i \
          JOIN nodes n ON n.node_id = i.node_id \
-         WHERE i.stage = 0 AND i.retry_ms > 0 AND i.retry_ms <= $1 AND n.connection <> 0 LIMIT $2",
+         WHERE i.stage = 0 AND i.retry_ms > 0 AND i.retry_ms <= $1 AND n.connection <> 0 \
+         GROUP BY i.command_id LIMIT $2",
     )
     .bind(now)
     .bind(limit)
