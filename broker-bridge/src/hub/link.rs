@@ -32,7 +32,10 @@ impl Sessions for Hub {
             let admitted = hub
                 .admit(arrival.connection, &identity, arrival.mailbox)
                 .await;
-            let _ = reply.send(admitted);
+            if reply.send(admitted).is_err() {
+                // The endpoint gave up waiting, and has said already that it is gone.
+                hub.shared.sessions.remove(arrival.connection);
+            }
         });
         answer
     }
