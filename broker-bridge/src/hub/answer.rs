@@ -40,7 +40,7 @@ impl Hub {
             Answer::Stale { command, counter } => {
                 session.raise_counter(counter);
                 if let Some(command) = command {
-                    self.send_recorded(&session, &[command]).await;
+                    self.send_stale(&session, command).await;
                 }
                 return Verdict::Accepted;
             }
@@ -54,6 +54,20 @@ impl Hub {
         };
         self.record_answer((command, node), event).await;
         Verdict::Accepted
+    }
+
+    /// Seals a command anew whose frame came under a counter that was used up. Only one that this
+    /// node is still to run: a node is never sent another's command because it names it.
+    async fn send_stale(&self, session: &Arc<Session>, command: CommandId) {
+        match self.shared.store.invocation(command, session.node).await {
+            Ok(Some(record)) if record.state.awaits_node() => {
+                self.send_recorded(session, &[command]).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::error!(node_id = %session.node, command_id = %command, %error, "an invocation cannot be read");
+            }
+        }
     }
 
     async fn record_answer(&self, key: (CommandId, NodeId), event: Event) {

@@ -164,6 +164,11 @@ impl Hub {
                 );
             }
             (Topic::Answer(_), Up::Answer(word)) => {
+                // A quarantined node is connected too, until its hello is refused.
+                if session.greeted().is_none() {
+                    tracing::warn!(node_id = %session.node, "an answer came before its hello");
+                    return ready(Verdict::Discarded);
+                }
                 tokio::spawn(async move {
                     let _ = reply.send(hub.answer(session, word).await);
                 });

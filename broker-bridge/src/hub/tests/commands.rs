@@ -158,6 +158,42 @@ async fn a_stale_counter_is_answered_by_a_frame_above_it() {
 }
 
 #[tokio::test]
+async fn a_node_is_not_sent_a_command_of_another_for_naming_it() {
+    let world = World::new().await;
+    let (mut agent, other) = (world.agent(1).await, world.agent(2).await);
+    let wire = world.online(&mut agent).await;
+    let foreign = world.send(&[other.node], |_| {}).await.id;
+    let stale = Answer::Stale {
+        command: Some(foreign),
+        counter: agent.counter,
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(stale))
+        .await;
+    // A command of its own shows that nothing came before it.
+    let own = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, own);
+}
+
+#[tokio::test]
+async fn an_answer_before_the_hello_changes_nothing() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    let silent = world.arrive(&agent).await.unwrap();
+    let busy = Answer::Busy {
+        command: id,
+        bound: holdfast_protocol::up::Bound::Commands(1),
+    };
+    let verdict = silent
+        .publish(Topic::Answer(agent.node), &Up::Answer(busy))
+        .await;
+    assert_eq!(verdict, Verdict::Discarded);
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn cancel_ends_what_waits_and_tells_the_node_of_the_rest() {
     let world = World::new().await;
     let (mut here, away) = (world.agent(1).await, world.agent(2).await);
