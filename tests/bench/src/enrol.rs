@@ -5,7 +5,7 @@ use crate::client::{Greeting, Place, connect};
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use holdfast_agent::tls::{ClientIdentity, Connector, Floor, Root, certificate};
-use holdfast_e2e::Activation;
+use holdfast_e2e::{Activation, Bridge};
 use holdfast_protocol::enrol::{Activate, Outcome, Reply, Request, public_key};
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::topic::Topic;
@@ -23,6 +23,8 @@ use tokio::sync::Semaphore;
 
 /// Enrolments at once: half of what the endpoint lets in without a certificate.
 const AT_ONCE: usize = 32;
+/// Nodes of one activation at most, as AWS has it.
+const ACTIVATION_MAX: usize = 1000;
 /// How often one node asks.
 const TRIES: u32 = 10;
 
@@ -91,7 +93,21 @@ pub async fn enrol(address: SocketAddr, activation: &Activation) -> Result<Ident
     Err(last.context("no try was made")?)
 }
 
-/// Registers many nodes, some at once.
+/// Registers many nodes, with as many activations as that takes; each of them has these tags.
+///
+/// # Errors
+/// As [`enrol`].
+pub async fn enrol_fleet(bridge: &Bridge, count: usize, more: &[&str]) -> Result<Vec<Identity>> {
+    let mut identities = Vec::with_capacity(count);
+    while identities.len() < count {
+        let part = (count - identities.len()).min(ACTIVATION_MAX);
+        let activation = bridge.activation(&[&["--limit", &part.to_string()], more].concat())?;
+        identities.extend(enrol_many(bridge.mqtt, &activation, part).await?);
+    }
+    Ok(identities)
+}
+
+/// Registers many nodes with one activation, some at once.
 ///
 /// # Errors
 /// As [`enrol`].

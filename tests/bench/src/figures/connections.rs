@@ -1,7 +1,7 @@
 //! Memory of the bridge per connected, idle node: real TLS, hello said, both topics subscribed.
 //! Never of a fresh bridge: it has served before, so that what it keeps for all is not counted.
 
-use crate::enrol::enrol_many;
+use crate::enrol::enrol_fleet;
 use crate::ground::Ground;
 use crate::measure::{median, resident_kib};
 use crate::swarm::Swarm;
@@ -26,12 +26,10 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let nodes: usize = ground.or_quick(2_000, 300);
     let folder = ground.folder()?;
     let mut bridge = ground.bridge(&folder)?;
-    let limit = (nodes + WARM_UP).to_string();
-    let activation = bridge.activation(&["--limit", &limit])?;
-    let runtime = &ground.runtime;
-    ground.tell(format!("enrolling {limit} nodes over the real protocol"));
+    let (runtime, all) = (&ground.runtime, nodes + WARM_UP);
+    ground.tell(format!("enrolling {all} nodes over the real protocol"));
     let enrolling = std::time::Instant::now();
-    let identities = runtime.block_on(enrol_many(bridge.mqtt, &activation, nodes + WARM_UP))?;
+    let identities = runtime.block_on(enrol_fleet(&bridge, all, &[]))?;
     let enrolled_per_s = identities.len() as f64 / enrolling.elapsed().as_secs_f64();
     bridge.stop()?;
     bridge.restart()?;

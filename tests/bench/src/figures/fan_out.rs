@@ -1,7 +1,7 @@
 //! One command to a fleet of cores over real TLS: from SendCommand until its last result can be seen.
 //! Never with a step's process: the bridge and the wire are measured, not a shell.
 
-use crate::enrol::enrol_many;
+use crate::enrol::enrol_fleet;
 use crate::ground::Ground;
 use crate::measure::{largest, median};
 use crate::swarm::Swarm;
@@ -54,11 +54,9 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let rounds = ground.or_quick(5, 2);
     let folder = ground.folder()?;
     let mut bridge = ground.bridge(&folder)?;
-    let limit = nodes.to_string();
-    let activation = bridge.activation(&["--limit", &limit, "--tag", "Fleet=swarm"])?;
     let api = bridge.api()?;
     let runtime = &ground.runtime;
-    let identities = runtime.block_on(enrol_many(bridge.mqtt, &activation, nodes))?;
+    let identities = runtime.block_on(enrol_fleet(&bridge, nodes, &["--tag", "Fleet=swarm"]))?;
     let swarm = {
         let _entered = runtime.enter();
         Swarm::start(bridge.mqtt, &identities)?

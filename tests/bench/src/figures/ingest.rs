@@ -5,12 +5,13 @@ use super::journal::records_per_second;
 use super::mosquitto::Mosquitto;
 use super::publisher::{Publisher, WINDOW, all, answer};
 use crate::client::{Greeting, connect};
-use crate::enrol::{Identity, enrol_many};
+use crate::enrol::{Identity, enrol_fleet};
 use crate::ground::Ground;
 use crate::measure::median;
 use crate::table::{Budget, Row};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
+use holdfast_e2e::{Api, Bridge};
 use holdfast_protocol::bounded::{Bytes as Bounded, List};
 use holdfast_protocol::down::Down;
 use holdfast_protocol::limits::{REVISION, REVISION_OLDEST, STDOUT_BYTES_MAX};
@@ -19,10 +20,11 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
     Class, Hello, OutputChunk, OutputStream, Platform, Record, Stamp, Up, stored_to_frame,
 };
-use holdfast_protocol::{CommandId, Nonce, OutboxId};
+use holdfast_protocol::{CommandId, NodeId, Nonce, OutboxId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::Packet;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 const NODES: usize = 20;
@@ -44,13 +46,15 @@ struct Pen {
 }
 
 impl Pen {
-    /// The next frames. Output is random bytes, so that deflate gains nothing.
-    fn write(&mut self, count: usize) -> Result<Vec<Bytes>> {
+    /// The next frames: output of these commands, one after the other. It is random bytes, so
+    /// that deflate gains nothing.
+    fn write(&mut self, count: usize, commands: &[CommandId]) -> Result<Vec<Bytes>> {
         let mut frames = Vec::with_capacity(count);
-        let (mut command, mut offset) = (CommandId::from_random(random()?), 0);
+        let mut commands = commands.iter().copied();
+        let (mut command, mut offset) = (commands.next().context("a command")?, 0);
         for _ in 0..count {
             if offset + PAYLOAD_BYTES > STDOUT_BYTES_MAX {
-                (command, offset) = (CommandId::from_random(random()?), 0);
+                (command, offset) = (commands.next().context("another command")?, 0);
             }
             let chunk = OutputChunk {
                 command,
@@ -151,24 +155,53 @@ async fn fleet(address: SocketAddr, identities: &[Identity]) -> Result<(Vec<Publ
     Ok((publishers, pens))
 }
 
+/// Sends as many commands to all nodes as it takes to have room for so many records of output.
+/// Nobody runs them: the bridge keeps no output of a command that it does not know.
+fn commands(api: &Api, records: usize) -> Result<Vec<CommandId>> {
+    let input = json!({
+        "DocumentName": "AWS-RunShellScript",
+        "Targets": [{"Key": "tag:Fleet", "Values": ["ingest"]}],
+        "Parameters": {"commands": ["true"]},
+        "MaxConcurrency": "100%",
+    });
+    let send = |_| -> Result<CommandId> {
+        let sent = api.call("SendCommand", &input)?;
+        let id = sent.pointer("/Command/CommandId").and_then(Value::as_str);
+        Ok(id.context("CommandId")?.parse()?)
+    };
+    let count = records.div_ceil(STDOUT_BYTES_MAX / PAYLOAD_BYTES);
+    (0..count).map(send).collect()
+}
+
+/// Bytes of output that the bridge shows of a command: it was kept and not passed over.
+fn kept_bytes(bridge: &Bridge, command: CommandId, node: NodeId) -> Result<usize> {
+    let (command, node) = (command.to_string(), node.to_string());
+    let output = bridge.verb(&["output", &command, &node])?.success()?;
+    Ok(output.len())
+}
+
 pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let folder = ground.folder()?;
     let mut bridge = ground.bridge(&folder)?;
-    let limit = NODES.to_string();
-    let activation = bridge.activation(&["--limit", &limit])?;
+    let api = bridge.api()?;
     let (rounds, each) = (ground.or_quick(5, 1), ground.or_quick(2_000, 400));
     let runtime = &ground.runtime;
-    let identities = runtime.block_on(enrol_many(bridge.mqtt, &activation, NODES))?;
+    let identities = runtime.block_on(enrol_fleet(&bridge, NODES, &["--tag", "Fleet=ingest"]))?;
     let (mut publishers, mut pens) = runtime.block_on(fleet(bridge.mqtt, &identities))?;
     let mosquitto = Mosquitto::start(ground);
     let (mut ours, mut raw, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
+        let commands = commands(&api, each)?;
         let mut load = Vec::new();
         for (publisher, pen) in publishers.drain(..).zip(&mut pens) {
-            load.push((publisher, pen.write(each)?));
+            load.push((publisher, pen.write(each, &commands)?));
         }
         let took;
         (publishers, took) = runtime.block_on(all(load))?;
+        if let (Some(command), Some(identity)) = (commands.first(), identities.last()) {
+            let kept = kept_bytes(&bridge, *command, identity.node)?;
+            ensure!(kept >= PAYLOAD_BYTES, "the bridge kept {kept} bytes only");
+        }
         let count = (NODES * each) as f64;
         ours.push(count / took.as_secs_f64());
         let log = ground.folder()?;

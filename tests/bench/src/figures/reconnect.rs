@@ -139,7 +139,7 @@ fn is_drained(status: &Value) -> bool {
 pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let agents: usize = ground.or_quick(5, 3);
     let fleet = Fleet::start(ground, agents)?;
-    let cuts = ground.or_quick([(5, 4), (180, 2)], [(5, 1), (15, 1)]);
+    let cuts = ground.or_quick([(5, 4), (180, 1)], [(5, 1), (15, 1)]);
     let (mut rows, mut number) = (Vec::new(), 0);
     for (seconds, rounds) in cuts {
         let mut took = Vec::new();
