@@ -135,6 +135,7 @@ struct Group {
     heads: BTreeMap<(NodeId, OutboxId), Heads>,
     moved: BTreeSet<(NodeId, OutboxId, Class)>,
     events: Vec<NewEvent>,
+    outputs: Vec<(NodeId, OutputChunk)>,
     commands: BTreeSet<CommandId>,
     finished: BTreeSet<NodeId>,
     resync: Vec<(NodeId, TypeName)>,
@@ -239,7 +240,10 @@ impl Group {
     ) -> Result<(), StoreError> {
         match &item.record {
             Record::Invocation(update) => self.update(connection, item, update, now).await,
-            Record::Output(chunk) => output(connection, item.node, chunk).await,
+            Record::Output(chunk) => {
+                self.output(item.node, chunk);
+                Ok(())
+            }
             Record::Audit(event) | Record::Log(event) => {
                 self.events.push(NewEvent {
                     node: item.node,
@@ -252,6 +256,20 @@ impl Group {
             }
             Record::Report(report) => self.report(connection, item, report, now).await,
             Record::Gap(_) => Ok(()),
+        }
+    }
+
+    /// Keeps a piece of output within what one step may keep.
+    fn output(&mut self, node: NodeId, chunk: &OutputChunk) {
+        let max = match chunk.stream {
+            OutputStream::Stdout => STDOUT_BYTES_MAX,
+            OutputStream::Stderr => STDERR_BYTES_MAX,
+        };
+        let end = (chunk.offset as usize).saturating_add(chunk.bytes.len());
+        if end > max {
+            tracing::warn!(node_id = %node, command_id = %chunk.command, end, max, "output is over its bound");
+        } else {
+            self.outputs.push((node, chunk.clone()));
         }
     }
 
@@ -342,6 +360,7 @@ impl Group {
         connection: &mut SqliteConnection,
         now: UnixMs,
     ) -> Result<(), StoreError> {
+        outputs::insert(connection, &self.outputs).await?;
         streams::insert_events(connection, &self.events, now).await?;
         for (node, captured) in &self.scanned {
             reports::derive(connection, *node, *captured).await?;
@@ -361,24 +380,6 @@ impl Group {
         }
         Ok(())
     }
-}
-
-/// Keeps a piece of output within what one step may keep.
-async fn output(
-    connection: &mut SqliteConnection,
-    node: NodeId,
-    chunk: &OutputChunk,
-) -> Result<(), StoreError> {
-    let max = match chunk.stream {
-        OutputStream::Stdout => STDOUT_BYTES_MAX,
-        OutputStream::Stderr => STDERR_BYTES_MAX,
-    };
-    let end = (chunk.offset as usize).saturating_add(chunk.bytes.len());
-    if end > max {
-        tracing::warn!(node_id = %node, command_id = %chunk.command, end, max, "output is over its bound");
-        return Ok(());
-    }
-    outputs::insert(connection, node, chunk).await
 }
 
 impl Hub {

@@ -5,7 +5,10 @@ use super::error::unsigned;
 use super::{Store, StoreError};
 use holdfast_protocol::up::{OutputChunk, OutputStream};
 use holdfast_protocol::{CommandId, NodeId};
-use sqlx::{Row, SqliteConnection};
+use sqlx::{QueryBuilder, Row, SqliteConnection};
+
+/// Rows of one statement: few enough that the statement of each number of rows stays prepared.
+const ROWS_MAX: usize = 32;
 
 /// Which output of an invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,25 +30,30 @@ fn number(stream: OutputStream) -> i64 {
     }
 }
 
-/// Keeps a piece of an invocation that is known; a repeat changes nothing.
+/// Keeps pieces of invocations that are known, many rows a statement; a repeat changes nothing.
 pub(crate) async fn insert(
     connection: &mut SqliteConnection,
-    node: NodeId,
-    chunk: &OutputChunk,
+    pieces: &[(NodeId, OutputChunk)],
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "INSERT INTO outputs (command_id, node_id, step, stream, position, bytes) \
-         SELECT $1, $2, $3, $4, $5, $6 WHERE EXISTS (SELECT 1 FROM invocations \
-         WHERE command_id = $1 AND node_id = $2) ON CONFLICT DO NOTHING",
-    )
-    .bind(chunk.command.to_string())
-    .bind(node.as_str())
-    .bind(i64::from(chunk.step))
-    .bind(number(chunk.stream))
-    .bind(i64::from(chunk.offset))
-    .bind(&*chunk.bytes)
-    .execute(connection)
-    .await?;
+    for pieces in pieces.chunks(ROWS_MAX) {
+        let mut query = QueryBuilder::new(
+            "INSERT INTO outputs (command_id, node_id, step, stream, position, bytes) \
+             SELECT * FROM (",
+        );
+        query.push_values(pieces, |mut row, (node, chunk)| {
+            row.push_bind(chunk.command.to_string())
+                .push_bind(node.to_string())
+                .push_bind(i64::from(chunk.step))
+                .push_bind(number(chunk.stream))
+                .push_bind(i64::from(chunk.offset))
+                .push_bind(&*chunk.bytes);
+        });
+        query.push(
+            ") AS piece WHERE EXISTS (SELECT 1 FROM invocations \
+             WHERE command_id = piece.column1 AND node_id = piece.column2) ON CONFLICT DO NOTHING",
+        );
+        query.build().execute(&mut *connection).await?;
+    }
     Ok(())
 }
 

@@ -78,7 +78,7 @@ impl Fixture {
                             offset: u32::try_from(at * 10_000).unwrap(),
                             bytes: Bytes::new(bytes).unwrap(),
                         };
-                        outputs::insert(connection, node, &chunk).await?;
+                        outputs::insert(connection, &[(node, chunk)]).await?;
                     }
                 }
                 let outcome = invocations::Outcome {
