@@ -32,11 +32,7 @@ impl Commands {
         arrival: Arrival,
     ) -> Option<Answer> {
         let id = arrival.command.id;
-        if let Some(Held {
-            phase: Phase::Arriving { delivery },
-            ..
-        }) = self.held.get_mut(&id)
-        {
+        if let Some(delivery) = self.held.get_mut(&id).and_then(Held::unacknowledged) {
             // Sent again before it was durable: the newest publish is the one to acknowledge.
             *delivery = arrival.delivery;
             return None;

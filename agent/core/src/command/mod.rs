@@ -93,6 +93,21 @@ struct Held {
     cancelled: bool,
 }
 
+impl Held {
+    /// The publish that is acknowledged once what came of it is durable.
+    fn unacknowledged(&mut self) -> Option<&mut Delivery> {
+        match &mut self.phase {
+            Phase::Arriving { delivery } => Some(delivery),
+            Phase::Finishing { ending, .. } => ending.delivery.as_mut(),
+            Phase::Pending { .. }
+            | Phase::Beginning(_)
+            | Phase::Running(_)
+            | Phase::Rebooting { .. }
+            | Phase::Recovering { .. } => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Tombstone {
     state: InvocationState,
