@@ -219,6 +219,7 @@ impl Core {
             Input::RenewalReady { renewal } => self.renewals.ready(renewal),
             Input::Installed { certificate } => self.installed(now, certificate),
             Input::RenewalFailed { why } => self.renewals.failed(&mut self.ctx, now, &why),
+            Input::RebootFailed { why } => self.commands.reboot_failed(&mut self.ctx, now, &why),
             Input::Platform(platform) => self.ctx.config.platform = *platform,
             Input::Stop => self.stop(now),
         }

@@ -115,6 +115,7 @@ pub enum Effect {
         why: KillReason,
     },
     /// Restart the machine: a step asked for it, its place is durable, and nothing else runs.
+    /// Answered by `RebootFailed`, or by the end of this process.
     Reboot {
         /// The command.
         command: CommandId,

@@ -163,6 +163,12 @@ pub enum Input {
         fault: Option<String>,
     },
 
+    /// Answers [`crate::Effect::Reboot`] when the machine does not go down.
+    RebootFailed {
+        /// What is in the way, as the end of a sentence.
+        why: String,
+    },
+
     /// Answers [`crate::Effect::MakeRenewal`]: the fresh key is durable.
     RenewalReady {
         /// The signed request.

@@ -310,6 +310,21 @@ fn a_reboot_waits_for_the_others() {
 }
 
 #[test]
+fn a_machine_that_does_not_reboot_fails_the_command_and_goes_on() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    node.end(1, 0, 194);
+    node.send_command(command(2, &one()));
+    assert_eq!(node.states(1), [InProgress]);
+    let why = "this machine does not let the agent reboot it".to_owned();
+    node.step(Input::RebootFailed { why });
+    assert_eq!(node.states(1), [InProgress, Failed]);
+    assert_eq!(node.runs().last(), Some(&(id(2), 0)));
+    node.crash(true);
+    assert_eq!(node.states(1), [InProgress, Failed]);
+}
+
+#[test]
 fn exit_codes_and_options_choose_what_follows() {
     let states = |steps: &[&str], codes: &[i32]| {
         let mut node = Node::online();

@@ -352,7 +352,7 @@ impl Shell {
             Effect::Kill { command, step, why } => self.steps.kill(command, step, why),
             Effect::Reboot { command } => {
                 tracing::info!(command_id = %command, "a step asks for a reboot");
-                steps::reboot();
+                steps::reboot(self.events.clone());
             }
             Effect::Gather(what) => {
                 steps::gather(what, self.identity.node.to_string(), self.events.clone());

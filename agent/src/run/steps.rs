@@ -10,7 +10,11 @@ use holdfast_protocol::limits::OUTPUT_CHUNK_BYTES_MAX;
 use holdfast_protocol::up::OutputStream;
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// A machine that was told to reboot is down within this.
+const REBOOT_LIMIT: Duration = Duration::from_mins(10);
 
 /// The running steps, each with the way to stop it. The core bounds how many there are.
 #[derive(Debug, Default)]
@@ -136,20 +140,33 @@ pub(super) fn gather(what: Gathering, node: String, events: mpsc::Sender<Event>)
     });
 }
 
-/// Restarts the machine as its init system wants it done.
-pub(super) fn reboot() {
-    tokio::spawn(async {
-        for program in ["/sbin/shutdown", "/usr/sbin/shutdown", "/sbin/reboot"] {
-            let mut command = tokio::process::Command::new(program);
-            if program.ends_with("shutdown") {
-                command.args(["-r", "now"]);
-            }
-            if command.status().await.is_ok_and(|status| status.success()) {
-                return;
-            }
-        }
-        tracing::error!(
-            "a step asked for a reboot, and this machine does not let the agent reboot it"
-        );
+/// Restarts the machine as its init system wants it done; says so where that does not happen, since
+/// nothing begins while a reboot is awaited.
+pub(super) fn reboot(events: mpsc::Sender<Event>) {
+    tokio::spawn(async move {
+        let why = if asked_to_reboot().await {
+            tokio::time::sleep(REBOOT_LIMIT).await;
+            format!(
+                "the machine still runs {} s after it was told to reboot",
+                REBOOT_LIMIT.as_secs()
+            )
+        } else {
+            "this machine does not let the agent reboot it".to_owned()
+        };
+        tracing::error!("a step asked for a reboot, but {why}");
+        let _ = events.send(Event::Input(Input::RebootFailed { why })).await;
     });
+}
+
+async fn asked_to_reboot() -> bool {
+    for program in ["/sbin/shutdown", "/usr/sbin/shutdown", "/sbin/reboot"] {
+        let mut command = tokio::process::Command::new(program);
+        if program.ends_with("shutdown") {
+            command.args(["-r", "now"]);
+        }
+        if command.status().await.is_ok_and(|status| status.success()) {
+            return true;
+        }
+    }
+    false
 }

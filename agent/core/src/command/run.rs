@@ -196,6 +196,32 @@ impl Commands {
         }
     }
 
+    /// The machine does not reboot: what waits for that has failed, and the others may begin.
+    pub(crate) fn reboot_failed(&mut self, ctx: &mut Context, now: Monotonic, why: &str) {
+        self.reboot_asked = false;
+        let waiting: Vec<_> = self
+            .held
+            .iter_mut()
+            .filter_map(|(id, held)| match &mut held.phase {
+                Phase::Rebooting {
+                    place,
+                    durable: true,
+                } => Some((*id, std::mem::take(&mut place.results))),
+                Phase::Rebooting { .. }
+                | Phase::Arriving { .. }
+                | Phase::Pending { .. }
+                | Phase::Beginning(_)
+                | Phase::Running(_)
+                | Phase::Recovering { .. }
+                | Phase::Finishing { .. } => None,
+            })
+            .collect();
+        let detail = format!("it asked for a reboot, but {why}");
+        for (id, steps) in waiting {
+            self.finish(ctx, now, id, InvocationState::Failed, steps, &detail);
+        }
+    }
+
     /// A piece of output: a record of its own, in order before the result.
     pub(crate) fn output(
         &mut self,
