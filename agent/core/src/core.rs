@@ -133,7 +133,7 @@ impl Core {
             opener,
             link,
             session: Session::new(),
-            streams: Streams::new(streams),
+            streams: Streams::new(streams, commands.is_recovering()),
             commands,
             reports,
             renewals: Renewals::new(now),
@@ -454,8 +454,10 @@ impl Core {
         if self.streams.stuck(&self.ctx, now) {
             self.hang_up(Pause::Short, "acknowledgements stand still");
         }
-        let recovering = self.commands.is_recovering();
-        self.streams.pump(&mut self.ctx, now, recovering);
+        if !self.commands.is_recovering() {
+            self.streams.results_found(&mut self.ctx);
+        }
+        self.streams.pump(&mut self.ctx, now);
         self.settle_link(now);
         self.settle_life(now);
     }

@@ -52,10 +52,14 @@ pub(crate) struct Streams {
     in_flight: VecDeque<usize>,
     /// When an acknowledgement last moved, or the first record went out.
     progress_at: Monotonic,
+    /// Stream *result* is still searched for what the last process ended with: nothing of it is
+    /// sent, and nothing is forgotten, lest a result be missed and made up again.
+    results_searched: bool,
 }
 
 impl Streams {
-    pub(crate) fn new(figures: [StreamFigures; 4]) -> Self {
+    /// `results_searched`: until [`Self::results_found`].
+    pub(crate) fn new(figures: [StreamFigures; 4], results_searched: bool) -> Self {
         let windows = figures.map(|figures| Window {
             figures,
             acked: figures.released,
@@ -68,6 +72,7 @@ impl Streams {
             retry_at: None,
             in_flight: VecDeque::new(),
             progress_at: Monotonic::default(),
+            results_searched,
         }
     }
 
@@ -172,8 +177,22 @@ impl Streams {
             return false;
         }
         window.acked = up_to;
-        ctx.push(Effect::Release { class, up_to });
+        if !(self.results_searched && class == Class::Result) {
+            ctx.push(Effect::Release { class, up_to });
+        }
         true
+    }
+
+    /// The search through stream *result* is over: what was acknowledged meanwhile may go.
+    pub(crate) fn results_found(&mut self, ctx: &mut Context) {
+        if !std::mem::take(&mut self.results_searched) {
+            return;
+        }
+        let window = *self.window(Class::Result);
+        if window.acked > window.figures.released {
+            let (class, up_to) = (Class::Result, window.acked);
+            ctx.push(Effect::Release { class, up_to });
+        }
     }
 
     /// The transport has acknowledged so many publishes.
@@ -185,9 +204,7 @@ impl Streams {
     }
 
     /// Asks for the next records where there is room for them.
-    ///
-    /// `held`: stream *result* is being read for another purpose.
-    pub(crate) fn pump(&mut self, ctx: &mut Context, now: Monotonic, held: bool) {
+    pub(crate) fn pump(&mut self, ctx: &mut Context, now: Monotonic) {
         let Some(attempt) = self.attempt else {
             return;
         };
@@ -202,11 +219,12 @@ impl Streams {
         let Some(class) = ORDER.into_iter().find(behind) else {
             return;
         };
-        if held && class == Class::Result {
+        if self.results_searched && class == Class::Result {
             return;
         }
         let limits = ctx.config.limits;
-        let records = limits.in_flight_max as usize - self.in_flight.len();
+        // A gap and the record after it may have taken one place too many.
+        let records = (limits.in_flight_max as usize).saturating_sub(self.in_flight.len());
         let bytes = limits
             .in_flight_bytes_max
             .saturating_sub(self.in_flight.iter().sum());
