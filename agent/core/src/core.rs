@@ -244,7 +244,7 @@ impl Core {
                 .link
                 .deadline()
                 .into_iter()
-                .chain(self.renewals.deadline(ctx, now))
+                .chain(self.renewals.deadline(ctx, now, self.enrols(now)))
                 .min(),
         };
         [
@@ -480,8 +480,8 @@ impl Core {
         let identity = if enrols {
             // The request must be at hand: its nonce names the topic of the reply.
             let Some(nonce) = self.renewals.nonce() else {
-                let ready = self.renewals.deadline(&self.ctx, now);
-                return self.link.wait_for_request(now, ready);
+                let ready = self.renewals.deadline(&self.ctx, now, enrols);
+                return self.link.look_again(now, ready);
             };
             LinkIdentity::Enrol { nonce }
         } else {

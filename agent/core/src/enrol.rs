@@ -190,11 +190,17 @@ impl Renewals {
         );
     }
 
-    pub(crate) fn deadline(&self, ctx: &Context, now: Monotonic) -> Option<Monotonic> {
+    /// When [`Self::settle`] has something to do, with the same `wanted`.
+    pub(crate) fn deadline(
+        &self,
+        ctx: &Context,
+        now: Monotonic,
+        wanted: bool,
+    ) -> Option<Monotonic> {
         match &self.phase {
             Phase::Idle => {
                 let due = Self::renew_from(ctx.config.certificate);
-                let due = if ctx.record.clock.certain(now) >= due {
+                let due = if wanted || ctx.record.clock.certain(now) >= due {
                     Some(now)
                 } else {
                     ctx.record.clock.when(now, due)

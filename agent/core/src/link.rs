@@ -12,8 +12,8 @@ const LATER_MS_MAX: u64 = 10 * 60_000;
 /// Shortest wait between the end of a probe and the next.
 const PROBE_MS_MIN: u64 = 100;
 
-/// Wait for a request that the shell is still making.
-const REQUEST_MS: u64 = 1_000;
+/// Wait for what the shell is still making or writing.
+const AGAIN_MS: u64 = 1_000;
 
 /// How long to stay away after a connection that the core closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,9 +114,9 @@ impl Link {
         });
     }
 
-    /// There is no request to enrol with yet: look again when there may be.
-    pub(crate) fn wait_for_request(&mut self, now: Monotonic, ready: Option<Monotonic>) {
-        let until = ready.unwrap_or(now).max(now.after(REQUEST_MS));
+    /// What a connection would say is not at hand or not durable yet: look again when it may be.
+    pub(crate) fn look_again(&mut self, now: Monotonic, ready: Option<Monotonic>) {
+        let until = ready.unwrap_or(now).max(now.after(AGAIN_MS));
         self.state = State::Waiting { until };
     }
 
