@@ -57,6 +57,8 @@ pub(crate) struct Link {
     next_attempt: u64,
     /// Failures behind TCP since the last success.
     failures: u32,
+    /// Whether the bridge has accepted this node on the connection that lives.
+    is_accepted: bool,
     /// Bridges tried in this round.
     tried: usize,
     last: Option<(Monotonic, LinkFault, String)>,
@@ -71,6 +73,7 @@ impl Link {
             bridge: 0,
             next_attempt: u64::from(starts) << 32 | 1,
             failures: 0,
+            is_accepted: false,
             tried: 0,
             last: None,
             refused: None,
@@ -101,6 +104,7 @@ impl Link {
         let attempt = self.next_attempt();
         self.next_attempt += 1;
         self.tried += 1;
+        self.is_accepted = false;
         self.state = State::Connecting {
             attempt,
             since: now,
@@ -152,6 +156,7 @@ impl Link {
 
     /// The bridge has accepted this node.
     pub(crate) fn accepted(&mut self) {
+        self.is_accepted = true;
         self.failures = 0;
         self.tried = 0;
         self.refused = None;
@@ -261,6 +266,8 @@ impl Link {
                 }
                 ctx.random.jitter(ctx.config.intervals.probe_ms_max)
             }
+            // Whoever hangs up before the hello is answered is there but will not talk.
+            LinkFault::Lost if !self.is_accepted => self.backoff(ctx),
             LinkFault::Lost | LinkFault::Asked => ctx.random.jitter(1_000),
             LinkFault::CertificateExpired => ctx.random.jitter(1_000),
             LinkFault::Tls | LinkFault::Mqtt => self.backoff(ctx),
