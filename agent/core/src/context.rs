@@ -131,6 +131,11 @@ impl Context {
         !self.open.is_empty()
     }
 
+    /// Whether a write for this purpose is not durable yet.
+    pub(crate) fn writes(&self, purpose: Purpose) -> bool {
+        self.open.values().any(|open| *open == purpose)
+    }
+
     /// The write of the node's own record.
     pub(crate) fn node_write(&self) -> Write {
         Write::Put {

@@ -78,6 +78,8 @@ pub struct Core {
     schedule: Schedule,
     /// The bridge says that the certificate has expired, whatever the floor of time says.
     pub(crate) certificate_refused: bool,
+    /// What a hello's reply brought was refused by the journal: it is written before the next hello.
+    unwritten: bool,
     life: Life,
     /// When the last input came.
     now: Monotonic,
@@ -139,6 +141,7 @@ impl Core {
             renewals: Renewals::new(now),
             schedule,
             certificate_refused: false,
+            unwritten: false,
             life: Life::Starting { retry_at: None },
             now,
         })
@@ -216,10 +219,10 @@ impl Core {
                 .reports
                 .reported(&mut self.ctx, now, origin, &type_name, table),
             Input::Gathered { what, fault } => self.gathered(now, what, fault),
+            Input::RebootFailed { why } => self.commands.reboot_failed(&mut self.ctx, now, &why),
             Input::RenewalReady { renewal } => self.renewals.ready(renewal),
             Input::Installed { certificate } => self.installed(now, certificate),
             Input::RenewalFailed { why } => self.renewals.failed(&mut self.ctx, now, &why),
-            Input::RebootFailed { why } => self.commands.reboot_failed(&mut self.ctx, now, &why),
             Input::Platform(platform) => self.ctx.config.platform = *platform,
             Input::Stop => self.stop(now),
         }
@@ -334,6 +337,7 @@ impl Core {
                 }
             }
             Purpose::Token | Purpose::Outbox => {
+                self.unwritten = true;
                 self.hang_up(Pause::Backoff, "the session cannot be made durable");
             }
             Purpose::Admit(id) => {
@@ -477,6 +481,9 @@ impl Core {
         if !self.link.due(now) {
             return;
         }
+        if !self.is_told_durable() {
+            return self.link.look_again(now, None);
+        }
         let identity = if enrols {
             // The request must be at hand: its nonce names the topic of the reply.
             let Some(nonce) = self.renewals.nonce() else {
@@ -493,6 +500,17 @@ impl Core {
             LinkIdentity::Node { will }
         };
         self.link.connect(&mut self.ctx, now, identity);
+    }
+
+    /// Whether the token and the outbox that a hello would name are on disk: one that the bridge
+    /// has seen and the disk has not would make this node its own clone after a crash.
+    fn is_told_durable(&mut self) -> bool {
+        let ctx = &mut self.ctx;
+        if std::mem::take(&mut self.unwritten) {
+            let write = ctx.node_write();
+            ctx.persist(Purpose::Token, vec![write]);
+        }
+        !ctx.writes(Purpose::Token) && !ctx.writes(Purpose::Outbox)
     }
 
     fn stop(&mut self, now: Monotonic) {

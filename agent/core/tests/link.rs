@@ -574,3 +574,21 @@ fn a_state_directory_of_a_newer_version_is_refused_by_name() {
             .contains("start a newer agent")
     );
 }
+
+#[test]
+fn no_hello_names_a_token_that_the_disk_does_not_hold() {
+    let mut node = Node::new();
+    node.connect();
+    node.hold = true;
+    node.accept_hello([0; 4]);
+    node.disconnect(LinkFault::Lost);
+    node.wait(10_000);
+    assert_eq!(
+        node.connecting(),
+        None,
+        "the token is still being written: after a crash the disk would have an older one"
+    );
+    node.let_go();
+    node.wait(2_000);
+    assert!(node.connect().token.is_some());
+}
