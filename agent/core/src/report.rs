@@ -416,13 +416,12 @@ impl Reports {
     /// The bridge has applied stream *state* up to here: what was sent becomes the base.
     pub(crate) fn acknowledged(&mut self, ctx: &mut Context, acked: u64) {
         for (key, state) in &mut self.types {
-            let Some(sequence) = state.sent_sequence.filter(|sequence| *sequence <= acked) else {
+            if state.sent_sequence.is_none_or(|sequence| sequence > acked) {
                 continue;
-            };
+            }
             let Some(sent) = state.record.sent.take() else {
                 continue;
             };
-            let _ = sequence;
             state.record.base = Some(sent);
             state.whole = false;
             let put = Write::Put {

@@ -80,7 +80,7 @@ impl Clock {
 
     /// When [`Self::lags`] turns true.
     pub(crate) fn lags_at(&self, now: Monotonic) -> Option<Monotonic> {
-        self.when(now, self.floor_unix_ms + FLOOR_STEP_MS + 1)
+        self.when(now, self.floor_unix_ms.saturating_add(FLOOR_STEP_MS + 1))
     }
 
     /// When signed time reaches this date, where it is known.
