@@ -13,10 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 /// From the name to a TCP connection.
 const TCP_LIMIT: Duration = Duration::from_secs(4);
+/// Between the beginnings of two attempts to the addresses of one name.
+const STAGGER: Duration = Duration::from_millis(250);
+/// Addresses of one name that are tried.
+const PLACES_MAX: usize = 8;
 /// TLS, MQTT and the subscriptions together.
 const GREETING_LIMIT: Duration = Duration::from_secs(20);
 /// Sent data that stays unacknowledged for so long ends the connection.
@@ -86,15 +91,8 @@ impl Dialer {
             source,
         };
         let connecting = async {
-            let resolved = self.resolve(address).await?;
-            let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-            for place in resolved {
-                match TcpStream::connect(place).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = error,
-                }
-            }
-            Err(tcp(last))
+            let places = self.resolve(address).await?;
+            first_to_connect(places).await.map_err(tcp)
         };
         let stream = match timeout(TCP_LIMIT, connecting).await {
             Ok(stream) => stream?,
@@ -137,6 +135,26 @@ impl Dialer {
         }
         Ok(found)
     }
+}
+
+/// Connects to whichever address answers first. Each begins a little after the one before it, so
+/// that one that swallows everything does not take the whole time (RFC 8305, section 5).
+async fn first_to_connect(places: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut attempts = JoinSet::new();
+    for (place, turn) in places.into_iter().take(PLACES_MAX).zip(0_u32..) {
+        attempts.spawn(async move {
+            sleep(STAGGER * turn).await;
+            TcpStream::connect(place).await
+        });
+    }
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    while let Some(attempt) = attempts.join_next().await {
+        match attempt.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 fn connect_packet(hail: &Hail) -> Connect {
