@@ -10,7 +10,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tokio::process::Command;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
+
+/// Held by the one script whose files are being made or removed.
+static FILES: Semaphore = Semaphore::const_new(1);
 
 /// A script's directory could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -92,18 +95,35 @@ pub(super) async fn run(
     let mut text = script.commands.join("\n");
     text.push('\n');
     let program = interpreter(&text);
-    let directory = job.directory.clone();
-    let prepared = tokio::task::spawn_blocking(move || Workspace::create(directory, &text)).await;
-    let workspace = match prepared {
+    let (directory, wanted) = (job.directory.clone(), script.working_directory.clone());
+    let prepared = on_files(move || {
+        if let Some(detail) = wanted.and_then(|wanted| not_a_directory(Path::new(&wanted))) {
+            return Err(StepOutcome::failed(detail));
+        }
+        Workspace::create(directory, &text).map_err(|error| StepOutcome::not_started(&error))
+    });
+    let workspace = match prepared.await {
         Ok(Ok(workspace)) => workspace,
-        Ok(Err(error)) => return StepOutcome::not_started(&error),
-        Err(_) => return StepOutcome::not_started(&io::Error::other("the agent is stopping")),
+        Ok(Err(outcome)) => return outcome,
+        Err(error) => return StepOutcome::not_started(&error),
     };
     let outcome = run_in(&workspace, script, program, job, stop).await;
     let directory = workspace.directory;
     // What cannot be removed now is removed when the agent starts next.
-    let _ = tokio::task::spawn_blocking(move || remove(&directory)).await;
+    let _ = on_files(move || remove(&directory)).await;
     outcome
+}
+
+/// Works on files on a blocking thread, for one script at a time: the journal needs such a thread
+/// too, and a slow or hanging file system must not take all of them, or the link's.
+async fn on_files<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let stopping = || io::Error::other("the agent is stopping");
+    let permit = FILES.acquire().await.map_err(|_| stopping())?;
+    let working = tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        work()
+    });
+    working.await.map_err(|_| stopping())
 }
 
 async fn run_in(
@@ -117,9 +137,6 @@ async fn run_in(
         .working_directory
         .as_ref()
         .map_or(&*workspace.directory, Path::new);
-    if let Some(detail) = not_a_directory(directory) {
-        return StepOutcome::failed(detail);
-    }
     let mut program = program.into_iter();
     let name = program.next().unwrap_or_default();
     let mut command = Command::new(&name);
