@@ -158,6 +158,7 @@ impl Core {
                 appended,
                 streams,
             } => self.persisted(now, ticket, &appended, streams),
+            Input::Released { streams } => self.streams.persisted(streams),
             Input::PersistFailed { ticket, why } => self.persist_failed(now, ticket, &why),
             Input::PersistDelayed { why, .. } => self.disk_fails(why),
             Input::Records {
@@ -313,7 +314,7 @@ impl Core {
             Purpose::Admit(id) => self.commands.admitted(ctx, now, id),
             Purpose::Begin(id) => self.commands.begun(ctx, now, id),
             Purpose::Place(id) => self.commands.placed(ctx, now, id, true),
-            Purpose::Finish(id) => self.commands.finished(ctx, id),
+            Purpose::Finish(id) => self.commands.finished(id),
             Purpose::Report(key) => {
                 let sequence = appended.last().copied();
                 self.reports.persisted(ctx, now, key, sequence);

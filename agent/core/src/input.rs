@@ -44,6 +44,12 @@ pub enum Input {
         /// The streams as they are now.
         streams: [StreamFigures; 4],
     },
+    /// Acknowledged records are released: there is room again. Answers [`crate::Effect::Release`],
+    /// several by one.
+    Released {
+        /// The streams as they are now.
+        streams: [StreamFigures; 4],
+    },
     /// The journal refused a ticket by a bound. Nothing that its ledger writes say will be durable.
     PersistFailed {
         /// The ticket.

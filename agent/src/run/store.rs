@@ -115,10 +115,14 @@ impl Store {
     pub(super) fn perform(&mut self, ops: Vec<Op>) -> Vec<Input> {
         let mut answers = Vec::new();
         let mut checkpoint = false;
+        let mut released = false;
         for op in ops {
             match op {
                 Op::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
-                Op::Release { class, up_to } => self.release(class, up_to),
+                Op::Release { class, up_to } => {
+                    self.release(class, up_to);
+                    released = true;
+                }
                 Op::Read {
                     class,
                     from,
@@ -131,6 +135,10 @@ impl Store {
             }
         }
         self.persist(&mut answers);
+        if released {
+            let streams = self.figures();
+            answers.push(Input::Released { streams });
+        }
         if checkpoint && let Err(error) = self.journal.checkpoint() {
             tracing::warn!(error = chain(&error), "acknowledgements are not durable");
         }

@@ -127,12 +127,14 @@ impl Disk {
     /// Performs the work in order, all writes under one sync.
     pub(crate) fn perform(&mut self, work: Vec<Work>) -> Vec<Input> {
         let mut answers = Vec::new();
+        let mut released = false;
         for work in work {
             match work {
                 Work::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
                 Work::Release { class, up_to } => {
                     // A device that fails only delays the reclaiming of space.
                     let _ = self.journal.release(stream_of(class), up_to);
+                    released = true;
                 }
                 Work::Read {
                     class,
@@ -152,6 +154,10 @@ impl Disk {
             }
         }
         self.persist(&mut answers);
+        if released {
+            let streams = self.figures();
+            answers.push(Input::Released { streams });
+        }
         answers
     }
 

@@ -6,7 +6,7 @@ use crate::context::{Context, Purpose};
 use crate::effect::{Delivery, Effect, KillReason, Write};
 use crate::input::{Monotonic, PersistRefusal, StreamFigures};
 use crate::store::{self, CommandRecord, command_key};
-use holdfast_protocol::up::{Answer, Bound, InvocationState, RefusalReason};
+use holdfast_protocol::up::{Answer, Bound, InvocationState};
 use holdfast_protocol::{CommandId, down};
 
 /// A command as it came.
@@ -49,7 +49,7 @@ impl Commands {
                 .map(|bound| Answer::Busy { command: id, bound }),
         };
         if answer.is_none() {
-            self.admit(ctx, now, arrival);
+            self.admit(ctx, arrival);
         }
         answer
     }
@@ -84,11 +84,10 @@ impl Commands {
         None
     }
 
-    fn admit(&mut self, ctx: &mut Context, now: Monotonic, arrival: Arrival) {
+    fn admit(&mut self, ctx: &mut Context, arrival: Arrival) {
         let id = arrival.command.id;
         let order = self.next_order;
         self.next_order += 1;
-        let expired = arrival.command.expires_unix_ms <= ctx.record.clock.certain(now);
         let record = CommandRecord::Pending {
             order,
             command: (*arrival.command).clone(),
@@ -100,25 +99,11 @@ impl Commands {
             phase: Phase::Arriving {
                 delivery: arrival.delivery,
             },
-            cancelled: false,
+            // Its entry comes first all the same: a result without one would be given again when
+            // the command is sent again after a crash.
+            cancelled: self.cancelled.contains(&id),
         };
         self.held.insert(id, held);
-        if let Some(at) = self.cancelled.iter().position(|known| *known == id) {
-            self.cancelled.remove(at);
-            let state = InvocationState::Cancelled;
-            return self.finish(ctx, now, id, state, Vec::new(), "cancelled before it came");
-        }
-        if expired {
-            let state = InvocationState::Refused(RefusalReason::Expired);
-            return self.finish(
-                ctx,
-                now,
-                id,
-                state,
-                Vec::new(),
-                "its delivery time had passed",
-            );
-        }
         let reserve = Write::Reserve {
             command: id,
             bytes: ctx.config.limits.result_bytes_reserved,
@@ -144,6 +129,7 @@ impl Commands {
             };
         }
         if held.cancelled {
+            self.cancelled.retain(|known| *known != id);
             self.finish_cancelled(ctx, now, id);
         }
     }
@@ -188,6 +174,8 @@ impl Commands {
         };
         held.cancelled = true;
         match &mut held.phase {
+            // It may have ended already: the end of the search says.
+            Phase::Pending { .. } | Phase::Rebooting { .. } if self.recovery.is_some() => {}
             Phase::Running(execution) => {
                 if let Some(step) = execution.kill(KillReason::Cancelled) {
                     ctx.push(Effect::Kill {

@@ -80,8 +80,6 @@ struct Ending {
     state: InvocationState,
     /// The record; `None` when it is in the stream already.
     stored: Option<Vec<u8>>,
-    /// The publish to acknowledge, where the command ended as it came.
-    delivery: Option<Delivery>,
 }
 
 #[derive(Debug)]
@@ -98,12 +96,12 @@ impl Held {
     fn unacknowledged(&mut self) -> Option<&mut Delivery> {
         match &mut self.phase {
             Phase::Arriving { delivery } => Some(delivery),
-            Phase::Finishing { ending, .. } => ending.delivery.as_mut(),
             Phase::Pending { .. }
             | Phase::Beginning(_)
             | Phase::Running(_)
             | Phase::Rebooting { .. }
-            | Phase::Recovering { .. } => None,
+            | Phase::Recovering { .. }
+            | Phase::Finishing { .. } => None,
         }
     }
 }
@@ -172,16 +170,21 @@ impl Commands {
     /// Does what is due: expiry, timeouts, retries, the next to begin.
     pub(crate) fn settle(&mut self, ctx: &mut Context, now: Monotonic) {
         self.retry_recovery(ctx, now);
-        self.expire(ctx, now);
         self.time_out(ctx, now);
         self.retry(ctx, now);
-        self.begin_next(ctx, now);
-        self.reboot(ctx);
+        // What the last process left may have its result in the stream already: nothing of it
+        // begins or ends before the search has been through.
+        if !self.is_recovering() {
+            self.expire(ctx, now);
+            self.begin_next(ctx, now);
+            self.reboot(ctx);
+        }
     }
 
     pub(crate) fn deadline(&self, ctx: &Context, now: Monotonic) -> Option<Monotonic> {
         let recovery = self.recovery.as_ref().and_then(Recovery::deadline);
         let held = self.held.values().filter_map(|held| match &held.phase {
+            Phase::Pending { .. } if self.is_recovering() => None,
             Phase::Pending { not_before, resume } => {
                 let expires = match resume {
                     None => ctx.record.clock.when(now, held.command.expires_unix_ms),
@@ -243,18 +246,6 @@ impl Commands {
             steps: List::new(steps).unwrap_or_default(),
             detail: Text::cut(detail),
         };
-        let Some(held) = self.held.get_mut(&id) else {
-            return;
-        };
-        let delivery = match held.phase {
-            Phase::Arriving { delivery } => Some(delivery),
-            Phase::Pending { .. }
-            | Phase::Beginning(_)
-            | Phase::Running(_)
-            | Phase::Rebooting { .. }
-            | Phase::Recovering { .. }
-            | Phase::Finishing { .. } => None,
-        };
         let stored = match Record::Invocation(update.clone()).to_stored() {
             Ok(stored) => Some(stored),
             // Only steps could be too much for the wire; the state is not given up for them.
@@ -265,11 +256,7 @@ impl Commands {
                     .ok()
             }
         };
-        let ending = Ending {
-            state,
-            stored,
-            delivery,
-        };
+        let ending = Ending { state, stored };
         self.write_ending(ctx, id, ending);
     }
 
@@ -292,10 +279,6 @@ impl Commands {
             key: command_key(&id),
             value: store::encode(&record),
         });
-        if ending.delivery.is_some() {
-            // The counter of a command that ended as it came.
-            writes.push(ctx.node_write());
-        }
         writes.push(Write::Unreserve { command: id });
         held.phase = Phase::Finishing {
             ending,
@@ -305,14 +288,11 @@ impl Commands {
     }
 
     /// A result is durable.
-    pub(crate) fn finished(&mut self, ctx: &mut Context, id: CommandId) {
+    pub(crate) fn finished(&mut self, id: CommandId) {
         let Some(held) = self.held.remove(&id) else {
             return;
         };
         if let Phase::Finishing { ending, .. } = held.phase {
-            if let Some(delivery) = ending.delivery {
-                ctx.push(crate::effect::Effect::AckTransport { delivery });
-            }
             let tombstone = Tombstone {
                 state: ending.state,
                 expires_unix_ms: held.command.expires_unix_ms,

@@ -67,11 +67,11 @@ impl Commands {
         }
         let recovering = commands.held.values().filter_map(|held| match held.phase {
             Phase::Recovering { after } => Some(after),
+            // One that had not begun can have ended too: cancelled, expired or refused.
+            Phase::Pending { .. } | Phase::Rebooting { .. } => Some(0),
             Phase::Arriving { .. }
-            | Phase::Pending { .. }
             | Phase::Beginning(_)
             | Phase::Running(_)
-            | Phase::Rebooting { .. }
             | Phase::Finishing { .. } => None,
         });
         commands.recovery = recovering.min().map(|after| Recovery {
@@ -205,12 +205,16 @@ impl Commands {
 
     /// Its result is in the stream: only the ledger has to learn it.
     fn settle_found(&mut self, ctx: &mut Context, id: CommandId, state: InvocationState) {
-        let recovering = |held: &&Held| matches!(held.phase, Phase::Recovering { .. });
-        if self.held.get(&id).filter(recovering).is_some() {
+        let open = |held: &&Held| {
+            matches!(
+                held.phase,
+                Phase::Recovering { .. } | Phase::Pending { .. } | Phase::Rebooting { .. }
+            )
+        };
+        if self.held.get(&id).filter(open).is_some() {
             let ending = Ending {
                 state,
                 stored: None,
-                delivery: None,
             };
             self.write_ending(ctx, id, ending);
         }
@@ -235,6 +239,21 @@ impl Commands {
                 Vec::new(),
                 detail,
             );
+        }
+        let waiting = |held: &Held| {
+            matches!(
+                held.phase,
+                Phase::Pending { .. } | Phase::Rebooting { durable: true, .. }
+            )
+        };
+        let cancelled: Vec<CommandId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.cancelled && waiting(held))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in cancelled {
+            self.finish_cancelled(ctx, now, id);
         }
     }
 }
