@@ -30,3 +30,12 @@ fn a_seed_is_a_world() {
     assert!(!first.0.is_empty());
     assert_ne!(first.0, holdfast_sim::trace(8).0);
 }
+
+/// Worlds that once broke an invariant, each with what it found.
+#[test]
+fn worlds_that_broke_an_invariant_hold_now() {
+    // A bridge restored from a backup had lost the begin of an output, and counted it.
+    for seed in [117_658_375_356_807] {
+        holdfast_sim::run(seed).unwrap();
+    }
+}

@@ -109,7 +109,10 @@ impl Bridge {
                 *ack = opened.last;
                 regressed |= opened.regressed;
                 // In a new life of the outbox nothing is missing that an older one acknowledged.
-                self.store.gaps += known.map_or(0, |_| opened.lost);
+                let lost = known.map_or(0, |_| opened.lost);
+                self.store.gaps += lost;
+                // What a restored bridge has lost of an output is counted; the rest still comes.
+                row.damaged |= lost > 0;
             }
         }
         if !regressed {
