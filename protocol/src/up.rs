@@ -385,7 +385,7 @@ pub enum Answer {
     },
     /// The counter was seen before; sign the frame again above this one.
     Stale {
-        /// The command, where the frame could be read as one.
+        /// The command that the frame brings or cancels.
         command: Option<CommandId>,
         /// Highest counter seen.
         counter: u64,

@@ -13,7 +13,7 @@ use holdfast_protocol::enrol::Reply;
 use holdfast_protocol::limits::{REVISION, REVISION_OLDEST};
 use holdfast_protocol::seal::{Address, SealError};
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::Class;
+use holdfast_protocol::up::{Answer, Class};
 
 impl Core {
     pub(crate) fn received(
@@ -85,6 +85,14 @@ impl Core {
             Down::HelloReply(reply) if fresh => self.hello_accepted(now, &reply),
             Down::HelloRefusal(refusal) if fresh => self.hello_refused(now, &refusal),
             down if fresh && accepted => self.control(now, &down),
+            // Dropped in silence it would leave its invocation to the clock.
+            Down::Cancel(cancel) if accepted => {
+                let answer = Answer::Stale {
+                    command: Some(cancel.command),
+                    counter: self.ctx.record.counter,
+                };
+                self.session.answer(&mut self.ctx, answer, None);
+            }
             Down::HelloReply(_)
             | Down::HelloRefusal(_)
             | Down::Command(_)

@@ -126,6 +126,21 @@ fn a_stale_counter_is_answered_stale_unless_the_command_is_known() {
 }
 
 #[test]
+fn a_cancel_under_a_stale_counter_is_asked_for_again() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    let seen = node.counter;
+    node.receive_under(1, &Down::Cancel(Cancel { command: id(1) }));
+    assert_eq!(
+        node.answers(),
+        [Answer::Stale {
+            command: Some(id(1)),
+            counter: seen
+        }]
+    );
+}
+
+#[test]
 fn a_replayed_counter_stays_stale_after_a_restart() {
     let mut node = Node::online();
     node.send_command(command(1, &one()));

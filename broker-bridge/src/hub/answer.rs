@@ -56,12 +56,15 @@ impl Hub {
         Verdict::Accepted
     }
 
-    /// Seals a command anew whose frame came under a counter that was used up. Only one that this
-    /// node is still to run: a node is never sent another's command because it names it.
+    /// Seals a command or its cancel anew whose frame came under a counter that was used up. Only
+    /// what this node is still to do: a node is never sent another's command because it names it.
     async fn send_stale(&self, session: &Arc<Session>, command: CommandId) {
         match self.shared.store.invocation(command, session.node).await {
             Ok(Some(record)) if record.state.awaits_node() => {
                 self.send_recorded(session, &[command]).await;
+            }
+            Ok(Some(record)) if record.state.awaits_cancel() => {
+                self.send_cancel(session, command);
             }
             Ok(_) => {}
             Err(error) => {

@@ -145,6 +145,12 @@ impl Invocation {
         self.stage == Stage::Sent && !self.cancelling
     }
 
+    /// Whether it was sent, and its node is still to stop it.
+    #[must_use]
+    pub fn awaits_cancel(&self) -> bool {
+        self.stage == Stage::Sent && self.cancelling
+    }
+
     /// Advances by one event. An event that does not fit the state changes nothing.
     /// Returns whether anything changed.
     pub fn apply(&mut self, event: Event) -> bool {

@@ -311,8 +311,8 @@ impl Bridge {
             Answer::Stale {
                 command: Some(command),
                 ..
-            } if self.is_out(node, command, now) => self.send_command(node, command),
-            Answer::Stale { .. } => {}
+            } => self.send_stale(now, node, command),
+            Answer::Stale { command: None, .. } => {}
             Answer::Known { command, state } if !state.is_terminal() => {
                 self.apply(node, command, Event::Progress);
             }
@@ -321,14 +321,20 @@ impl Bridge {
         }
     }
 
-    fn is_out(&self, node: NodeId, command: CommandId, now: u64) -> bool {
-        let row = self.store.commands.get(&command);
-        row.is_some_and(|row| {
-            self.unix_ms(now) < row.command.expires_unix_ms
-                && row.rows.get(&node).is_some_and(|row| {
-                    // The node's word that it has nothing of it outweighs its transport's.
-                    row.state.stage == Stage::Sent && !row.state.cancelling
-                })
-        })
+    /// What came under a counter that was used up is sealed anew, while it is still to be done.
+    fn send_stale(&mut self, now: u64, node: NodeId, id: CommandId) {
+        let unix = self.unix_ms(now);
+        let Some(command) = self.store.commands.get(&id) else {
+            return;
+        };
+        let Some(row) = command.rows.get(&node) else {
+            return;
+        };
+        // The node's word that it has nothing of it outweighs its transport's.
+        if row.state.awaits_cancel() {
+            self.send(node, &Down::Cancel(Cancel { command: id }), None);
+        } else if row.state.awaits_node() && unix < command.command.expires_unix_ms {
+            self.send_command(node, id);
+        }
     }
 }
