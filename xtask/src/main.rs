@@ -18,8 +18,9 @@ cargo xtask <chore>
   test                           install what is missing (and say so), then run every check
   bench [NAME…] [--quick] [--json]
                                  print our figures beside a peer's
-  sim --seed N [--trace]         replay one run of the simulated world
-  sim --seeds COUNT [--from N]   run many
+  sim --seed N [--without A,B] [--trace]
+                                 replay one run of the simulated world
+  sim --seeds COUNT [--from N]   run many, new ones unless told
   tidy                           check the crate graph and the cores' purity
   model --from service-2.json --version X [--check]
                                  regenerate the SSM service table, or check it

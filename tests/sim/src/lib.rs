@@ -8,6 +8,7 @@ mod random;
 mod witness;
 mod world;
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// What happened in a world that held.
@@ -94,18 +95,70 @@ impl Violation {
     }
 }
 
+/// One world: a seed, and which of its planned events do not happen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Case {
+    /// The seed.
+    pub seed: u64,
+    /// Planned events left out, by number; none in a world as its seed makes it.
+    pub without: BTreeSet<u32>,
+}
+
+impl From<u64> for Case {
+    fn from(seed: u64) -> Self {
+        Self {
+            seed,
+            without: BTreeSet::new(),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "--seed {}", self.seed)?;
+        for (place, number) in self.without.iter().enumerate() {
+            let before = if place == 0 { " --without " } else { "," };
+            write!(f, "{before}{number}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Runs the world of a seed.
 ///
 /// # Errors
 /// [`Violation`], the first.
 pub fn run(seed: u64) -> Result<Summary, Violation> {
-    world::World::new(seed, false)?.run().1
+    run_case(&Case::from(seed))
 }
 
-/// Runs the world of a seed and tells what happened in it, a line an event.
-pub fn trace(seed: u64) -> (Vec<String>, Result<Summary, Violation>) {
-    match world::World::new(seed, true) {
+fn run_case(case: &Case) -> Result<Summary, Violation> {
+    world::World::new(case, false)?.run().1
+}
+
+/// Runs a world and tells what happened in it, a line an event.
+pub fn trace(case: &Case) -> (Vec<String>, Result<Summary, Violation>) {
+    match world::World::new(case, true) {
         Ok(world) => world.run(),
         Err(why) => (Vec::new(), Err(why)),
+    }
+}
+
+/// Leaves out of a world that breaks an invariant whatever it breaks without: each planned event
+/// in turn, the latest first, until none can go. What remains may break another invariant.
+#[must_use]
+pub fn shrink(seed: u64) -> Case {
+    let mut case = Case::from(seed);
+    let planned = world::World::new(&case, false).map_or(0, |world| world.planned());
+    loop {
+        let before = case.without.len();
+        for number in (0..planned).rev() {
+            if case.without.insert(number) && run_case(&case).is_ok() {
+                case.without.remove(&number);
+            }
+        }
+        if case.without.len() == before {
+            return case;
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: `--seed N [--trace]` replays one world, `--seeds COUNT [--from N]` runs many.
+//! `cargo xtask sim`: `--seed N [--without A,B] [--trace]` replays one world, `--seeds COUNT [--from N]` runs many.
 //! Never hides a seed: each violation names the line that replays it.
 #![allow(
     clippy::print_stdout,
@@ -6,19 +6,25 @@
     reason = "this program's whole purpose is to print what it found"
 )]
 
-use holdfast_sim::{Summary, run, trace};
+use holdfast_sim::{Case, Summary, run, shrink, trace};
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-const USAGE: &str = "usage: holdfast-sim --seed N [--trace] | --seeds COUNT [--from N]";
+const USAGE: &str =
+    "usage: holdfast-sim --seed N [--without A,B] [--trace] | --seeds COUNT [--from N]";
+
+/// Violations of one run that are made small; the first ones say enough.
+const SHRUNK_MAX: u64 = 5;
 
 #[derive(Debug, Default)]
 struct Options {
     seed: Option<u64>,
     seeds: Option<u64>,
     from: Option<u64>,
+    without: BTreeSet<u32>,
     trace: bool,
 }
 
@@ -26,21 +32,27 @@ fn options() -> Result<Options, String> {
     let mut options = Options::default();
     let mut arguments = std::env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let mut number = || {
-            let value = arguments.next().unwrap_or_default();
-            value
-                .parse()
-                .map_err(|_| format!("{name}: `{value}` is not a number\n{USAGE}"))
-        };
+        let mut value = || arguments.next().unwrap_or_default();
         match name.as_str() {
-            "--seed" => options.seed = Some(number()?),
-            "--seeds" => options.seeds = Some(number()?),
-            "--from" => options.from = Some(number()?),
+            "--seed" => options.seed = Some(number(&name, &value())?),
+            "--seeds" => options.seeds = Some(number(&name, &value())?),
+            "--from" => options.from = Some(number(&name, &value())?),
+            "--without" => {
+                let without = value();
+                let numbers = without.split(',').map(|text| number(&name, text));
+                options.without = numbers.collect::<Result<_, _>>()?;
+            }
             "--trace" => options.trace = true,
             _ => return Err(format!("`{name}` is not known\n{USAGE}")),
         }
     }
     Ok(options)
+}
+
+fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+    value
+        .parse()
+        .map_err(|_| format!("{name}: `{value}` is not a number\n{USAGE}"))
 }
 
 fn main() -> ExitCode {
@@ -51,15 +63,16 @@ fn main() -> ExitCode {
         }
         Ok(Options {
             seed: Some(seed),
+            without,
             trace: wanted,
             ..
-        }) => one(seed, wanted),
+        }) => one(&Case { seed, without }, wanted),
         Ok(options) => many(options.from, options.seeds.unwrap_or(100)),
     }
 }
 
-fn one(seed: u64, wanted: bool) -> ExitCode {
-    let (lines, outcome) = trace(seed);
+fn one(case: &Case, wanted: bool) -> ExitCode {
+    let (lines, outcome) = trace(case);
     if wanted {
         for line in lines {
             println!("{line}");
@@ -67,11 +80,11 @@ fn one(seed: u64, wanted: bool) -> ExitCode {
     }
     match outcome {
         Ok(summary) => {
-            println!("seed {seed}: holds; {summary}");
+            println!("{case}: holds; {summary}");
             ExitCode::SUCCESS
         }
         Err(why) => {
-            println!("seed {seed}: VIOLATION {why}");
+            println!("{case}: VIOLATION {why}");
             ExitCode::FAILURE
         }
     }
@@ -122,8 +135,13 @@ fn work(next: &AtomicU64, end: u64, found: &Mutex<(Summary, u64)>) {
             Ok(summary) => found.0.add(&summary),
             Err(why) => {
                 found.1 += 1;
+                let many = found.1 > SHRUNK_MAX;
+                drop(found);
                 println!("seed {seed}: VIOLATION {why}");
                 println!("  replay: cargo xtask sim --seed {seed} --trace");
+                if !many {
+                    println!("  smallest: cargo xtask sim {} --trace", shrink(seed));
+                }
             }
         }
     }

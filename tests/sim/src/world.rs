@@ -10,7 +10,7 @@ use crate::bridge::{Bridge, Out};
 use crate::machine::Machine;
 use crate::random::Random;
 use crate::witness::Witness;
-use crate::{Summary, Violation};
+use crate::{Case, Summary, Violation};
 use fault::Fault;
 use holdfast_agent_core::{Attempt, Gathering, Input};
 use holdfast_protocol::enrol::public_key;
@@ -21,7 +21,7 @@ use holdfast_protocol::{CommandId, NodeId};
 use link::Connection;
 use ring::signature::Ed25519KeyPair;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 /// How long things go wrong.
 const TROUBLE_MS: u64 = 8 * 60_000;
@@ -113,6 +113,8 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(u64, u64, usize)>>,
     events: BTreeMap<usize, Event>,
     next_event: usize,
+    /// How many events were planned.
+    planned: u32,
     handled: u64,
     machines: Vec<Machine>,
     bridge: Bridge,
@@ -138,8 +140,8 @@ fn pair(seed: u8) -> Result<Ed25519KeyPair, Violation> {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, trace: bool) -> Result<Self, Violation> {
-        let mut random = Random::new(seed);
+    pub(crate) fn new(case: &Case, trace: bool) -> Result<Self, Violation> {
+        let mut random = Random::new(case.seed);
         let root = pair(1)?;
         let signing = pair(2)?;
         let key = public_key(&signing).unwrap_or_default();
@@ -156,6 +158,7 @@ impl World {
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             next_event: 0,
+            planned: 0,
             handled: 0,
             machines,
             bridge: Bridge::new(Sealer::new(signing, certificate)),
@@ -173,30 +176,41 @@ impl World {
             summary: Summary::default(),
             trace: trace.then(Vec::new),
         };
-        world.prepare();
+        world.prepare(&case.without);
         Ok(world)
     }
 
-    /// Puts what will happen into the queue.
-    fn prepare(&mut self) {
+    /// Puts what will happen into the queue, but for what a smaller case leaves out.
+    fn prepare(&mut self, without: &BTreeSet<u32>) {
+        for (number, (at, event)) in (0_u32..).zip(self.plan()) {
+            self.planned = number + 1;
+            if !without.contains(&number) {
+                self.at(at, event);
+            }
+        }
+        self.at(BRIDGE_TICK_MS, Event::BridgeTick);
+        self.at(TROUBLE_MS, Event::Peace);
+    }
+
+    /// Starts the machines; what people and misfortune will do to them.
+    fn plan(&mut self) -> Vec<(u64, Event)> {
+        let mut plan = Vec::new();
         for machine in 0..self.machines.len() {
             self.start(machine, true);
             for _ in 0..3 {
                 let at = self.random.between(0, TROUBLE_MS);
-                self.at(at, Event::Change { machine });
+                plan.push((at, Event::Change { machine }));
             }
         }
-        for _ in 0..self.random.between(3, 14) {
-            let at = self.random.between(0, TROUBLE_MS);
-            self.at(at, Event::Submit);
+        let random = &mut self.random;
+        for _ in 0..random.between(3, 14) {
+            plan.push((random.between(0, TROUBLE_MS), Event::Submit));
         }
-        for _ in 0..self.random.between(0, 16) {
-            let at = self.random.between(0, TROUBLE_MS);
-            let fault = Fault::any(&mut self.random, self.machines.len());
-            self.at(at, Event::Fault(fault));
+        for _ in 0..random.between(0, 16) {
+            let at = random.between(0, TROUBLE_MS);
+            plan.push((at, Event::Fault(Fault::any(random, self.machines.len()))));
         }
-        self.at(BRIDGE_TICK_MS, Event::BridgeTick);
-        self.at(TROUBLE_MS, Event::Peace);
+        plan
     }
 
     fn at(&mut self, at: u64, event: Event) {
@@ -215,6 +229,11 @@ impl World {
         if let Some(trace) = &mut self.trace {
             trace.push(format!("{:>10.3} s  {}", self.now as f64 / 1000.0, line()));
         }
+    }
+
+    /// How many of its events a smaller case could leave out.
+    pub(crate) fn planned(&self) -> u32 {
+        self.planned
     }
 
     /// Runs the world to its end; the trace comes back with whatever it came to.
