@@ -94,7 +94,6 @@ CREATE TABLE commands (
     expires_ms       INTEGER NOT NULL,
     run_bound_ms     INTEGER NOT NULL,
     requested_by     TEXT NOT NULL,
-    extras           TEXT NOT NULL DEFAULT '{}',
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     status           TEXT NOT NULL,
     status_details   TEXT NOT NULL,

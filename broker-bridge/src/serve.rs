@@ -157,7 +157,11 @@ impl Bridge {
         let http = TcpListener::bind(options.http)
             .await
             .map_err(bind_fault("--http", options.http))?;
-        let api = Api::start(hub.clone(), api::Config { scheme: "http" }).await?;
+        let config = api::Config {
+            scheme: "http",
+            account: options.account.clone(),
+        };
+        let api = Api::start(hub.clone(), config).await?;
         Ok(Self {
             hub,
             root,

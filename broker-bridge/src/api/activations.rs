@@ -31,13 +31,19 @@ pub(super) async fn create(
         Some(date) => expiry(date.unix_ms, context.now)?,
     };
     let limit = asked.registration_limit.map(u32::try_from);
+    let iam_role = context.role(&asked.iam_role).map_err(|foreign| {
+        ApiError::invalid_parameters(format!(
+            "IamRole '{}' cannot be taken: {foreign}.",
+            asked.iam_role
+        ))
+    })?;
     let (id, code) = fresh()?;
     let new = NewActivation {
         id,
         code_key: derive_key(&id, &code.0),
         description: asked.description.unwrap_or_default(),
         default_name: asked.default_instance_name.unwrap_or_default(),
-        iam_role: asked.iam_role,
+        iam_role: iam_role.to_owned(),
         // The model's range has refused what is not a count by now.
         registration_limit: limit.and_then(Result::ok).unwrap_or(LIMIT_DEFAULT),
         expires,

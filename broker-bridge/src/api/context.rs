@@ -2,6 +2,7 @@
 //! Never changes during a request.
 
 use holdfast_aws_api::ApiError;
+use holdfast_aws_api::arn::{DocumentRef, ForeignArn};
 use holdfast_aws_api::page::{self, Query};
 use holdfast_aws_api::shape::Timestamp;
 use holdfast_aws_api::sigv4::Caller;
@@ -31,6 +32,17 @@ impl Context<'_> {
 
     pub(super) fn hub(&self) -> &Hub {
         &self.api.0.hub
+    }
+
+    /// The document that a request means by its name or ARN.
+    pub(super) fn document<'n>(&self, name_or_arn: &'n str) -> Result<DocumentRef<'n>, ForeignArn> {
+        let account = &self.api.0.config.account;
+        account.document(&self.caller.region, name_or_arn)
+    }
+
+    /// The name of the role that a request means by its name or ARN.
+    pub(super) fn role<'n>(&self, name_or_arn: &'n str) -> Result<&'n str, ForeignArn> {
+        self.api.0.config.account.role(name_or_arn)
     }
 
     /// Who is recorded for a change.

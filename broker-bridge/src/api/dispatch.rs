@@ -25,7 +25,7 @@ pub(super) async fn call(context: &Context<'_>, call: Call) -> Result<Reply, Api
         Call::RemoveTagsFromResource(asked) => tags::remove(context, asked).await.map(Reply::from),
         Call::ListDocuments(asked) => documents::list(context, asked).await.map(Reply::from),
         Call::DescribeDocument(asked) => documents::describe(context, asked).await.map(Reply::from),
-        Call::GetDocument(asked) => documents::get(asked).map(Reply::from),
+        Call::GetDocument(asked) => documents::get(context, asked).map(Reply::from),
         Call::DeregisterManagedInstance(asked) => {
             nodes::deregister(context, asked).await.map(Reply::from)
         }

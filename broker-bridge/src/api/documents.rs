@@ -6,7 +6,6 @@
 //! date, no version name and no hash but their own.
 
 use holdfast_aws_api::ApiError;
-use holdfast_aws_api::arn::document_name;
 use holdfast_aws_api::filter::{self, Condition, Key};
 use holdfast_aws_api::shape::documents::*;
 use holdfast_documents::library::{self, LibraryDocument, LibraryVersion};
@@ -96,6 +95,7 @@ pub(super) async fn describe(
     asked: DescribeDocumentRequest,
 ) -> Result<DescribeDocumentResult, ApiError> {
     let (document, version) = find(
+        context,
         &asked.name,
         asked.document_version.as_deref(),
         asked.version_name.as_deref(),
@@ -153,8 +153,12 @@ fn platforms(document: &Description) -> Vec<String> {
     names.collect()
 }
 
-pub(super) fn get(asked: GetDocumentRequest) -> Result<GetDocumentResult, ApiError> {
+pub(super) fn get(
+    context: &Context<'_>,
+    asked: GetDocumentRequest,
+) -> Result<GetDocumentResult, ApiError> {
     let (document, version) = find(
+        context,
         &asked.name,
         asked.document_version.as_deref(),
         asked.version_name.as_deref(),
@@ -185,15 +189,12 @@ fn content(version: &LibraryVersion, format: &str) -> Result<String, ApiError> {
 
 /// The built-in document of a name or an ARN, in the version asked for.
 pub(super) fn find(
+    context: &Context<'_>,
     name: &str,
     version: Option<&str>,
     version_name: Option<&str>,
 ) -> Result<(&'static LibraryDocument, &'static LibraryVersion), ApiError> {
-    let document = library::find(document_name(name)).ok_or_else(|| {
-        ApiError::invalid_document(format!(
-            "Document with name {name} does not exist; ListDocuments lists those there are."
-        ))
-    })?;
+    let document = named(context, name).map_err(ApiError::invalid_document)?;
     let selector = version.map_or(Ok(VersionSelector::Default), str::parse);
     let found = selector
         .ok()
@@ -212,6 +213,24 @@ pub(super) fn find(
             "Document {} has no version named '{named}': versions of built-in documents have numbers only.",
             document.name()
         ))),
+    }
+}
+
+/// The built-in document of a name or an ARN; else why there is none.
+pub(super) fn named(context: &Context<'_>, name: &str) -> Result<&'static LibraryDocument, String> {
+    let wanted = context
+        .document(name)
+        .map_err(|foreign| format!("Document with name {name} does not exist here: {foreign}."))?;
+    let found = library::find(wanted.name);
+    match found.filter(|_| !wanted.is_own) {
+        Some(document) => Ok(document),
+        None if wanted.is_own => Err(format!(
+            "Document with name {name} does not exist: the account has no documents of its own, and the ARN of \
+             a built-in one names no account; ListDocuments lists those there are."
+        )),
+        None => Err(format!(
+            "Document with name {name} does not exist; ListDocuments lists those there are."
+        )),
     }
 }
 

@@ -30,6 +30,7 @@ use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use holdfast_aws_api::ApiError;
+use holdfast_aws_api::arn::Account;
 use holdfast_aws_api::page::TokenKey;
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::sync::Semaphore;
@@ -48,6 +49,8 @@ const TOKEN_KEY: &str = "page-token-key";
 pub struct Config {
     /// `http` or `https`, as clients reach the API: the URLs of output begin with it.
     pub scheme: &'static str,
+    /// Partition and account of ARNs; the region is the one a client signs for.
+    pub account: Account,
 }
 
 /// The API of one bridge: cheap to clone.

@@ -140,9 +140,16 @@ pub(super) async fn update_role(
     asked: UpdateManagedInstanceRoleRequest,
 ) -> Result<UpdateManagedInstanceRoleResult, ApiError> {
     let id = node_id(&asked.instance_id)?;
+    let role = context.role(&asked.iam_role).map_err(|foreign| {
+        // No error of the operation's own is about its role.
+        ApiError::validation(format!(
+            "1 validation error detected: value '{}' at 'iamRole' cannot be taken: {foreign}.",
+            asked.iam_role
+        ))
+    })?;
     let set = context
         .store()
-        .set_node_role(context.actor(), id, asked.iam_role);
+        .set_node_role(context.actor(), id, role.to_owned());
     match set.await.map_err(|error| context.store_error(&error))? {
         true => Ok(UpdateManagedInstanceRoleResult {}),
         false => Err(unknown(&asked.instance_id)),

@@ -5,6 +5,7 @@ use holdfast_aws_api::ApiError;
 use holdfast_aws_api::shape::tags::*;
 
 use super::context::Context;
+use super::documents;
 use crate::store::{self, ResourceType, TagError};
 
 /// Tags that a resource carries at most.
@@ -15,10 +16,11 @@ pub(super) async fn add(
     asked: AddTagsToResourceRequest,
 ) -> Result<AddTagsToResourceResult, ApiError> {
     let resource_type = resource_type(&asked.resource_type)?;
+    let id = resource_id(context, resource_type, asked.resource_id)?;
     let tags = checked(asked.tags)?;
     let added = context
         .store()
-        .add_tags(context.actor(), resource_type, asked.resource_id, tags);
+        .add_tags(context.actor(), resource_type, id, tags);
     added.await.map_err(|error| wrong(context, error))?;
     Ok(AddTagsToResourceResult {})
 }
@@ -28,7 +30,8 @@ pub(super) async fn list(
     asked: ListTagsForResourceRequest,
 ) -> Result<ListTagsForResourceResult, ApiError> {
     let resource_type = resource_type(&asked.resource_type)?;
-    let tags = context.store().tags(resource_type, &asked.resource_id);
+    let id = resource_id(context, resource_type, asked.resource_id)?;
+    let tags = context.store().tags(resource_type, &id);
     let tags = tags.await.map_err(|error| wrong(context, error))?;
     Ok(ListTagsForResourceResult {
         tag_list: tags.into_iter().map(shown).collect(),
@@ -40,14 +43,26 @@ pub(super) async fn remove(
     asked: RemoveTagsFromResourceRequest,
 ) -> Result<RemoveTagsFromResourceResult, ApiError> {
     let resource_type = resource_type(&asked.resource_type)?;
-    let removed = context.store().remove_tags(
-        context.actor(),
-        resource_type,
-        asked.resource_id,
-        asked.tag_keys,
-    );
+    let id = resource_id(context, resource_type, asked.resource_id)?;
+    let removed = context
+        .store()
+        .remove_tags(context.actor(), resource_type, id, asked.tag_keys);
     removed.await.map_err(|error| wrong(context, error))?;
     Ok(RemoveTagsFromResourceResult {})
+}
+
+/// The id under which a resource carries its tags: documents may be named by their ARN as well.
+fn resource_id(
+    context: &Context<'_>,
+    resource_type: ResourceType,
+    id: String,
+) -> Result<String, ApiError> {
+    if resource_type != ResourceType::Document {
+        return Ok(id);
+    }
+    let document = documents::named(context, &id);
+    let document = document.map_err(ApiError::invalid_resource_id)?;
+    Ok(document.name().to_owned())
 }
 
 /// The types whose resources exist here.

@@ -35,10 +35,10 @@ pub(super) struct Serve {
     /// Where agents reach the MQTT endpoint, for the line of `activation create`
     #[arg(long, value_name = "HOST:PORT")]
     public_mqtt: Option<String>,
-    /// Account of ARNs, 12 digits
+    /// Account of ARNs, 12 digits: an ARN of another account in a request is refused
     #[arg(long, value_name = "ID", default_value = "000000000000")]
     account_id: String,
-    /// Partition of ARNs
+    /// Partition of ARNs, such as aws-cn: an ARN of another partition in a request is refused
     #[arg(long, value_name = "NAME", default_value = "aws")]
     partition: String,
     /// Days that ended commands, their output and recorded changes are kept

@@ -7,11 +7,8 @@ use crate::store::{Caller, Command, RawTarget, StoreError, audit, commands, invo
 use holdfast_bridge_core::invocation::{Event, Stage, StatusDetails};
 use holdfast_bridge_core::rate::{Limits, MaxConcurrency, MaxErrors};
 use holdfast_bridge_core::target::{NodeFacts, Selection, TargetError};
-use holdfast_documents::library::{self, LibraryVersion};
-use holdfast_documents::{
-    BindError, Document, DocumentError, DocumentHash, PlanError, Platform, Supplied,
-    VersionSelector,
-};
+use holdfast_documents::library::LibraryVersion;
+use holdfast_documents::{BindError, Document, DocumentError, PlanError, Platform, Supplied};
 use holdfast_protocol::bounded::TooLong;
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::{QueryBuilder, Row, SqliteConnection};
@@ -20,14 +17,12 @@ use sqlx::{QueryBuilder, Row, SqliteConnection};
 const STEP_GRACE_S: i64 = 60;
 
 /// A command to be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone)]
 pub struct SendCommand {
     /// Name of the document.
     pub document_name: String,
-    /// Which of its versions.
-    pub document_version: VersionSelector,
-    /// What its text must hash to.
-    pub document_hash: Option<DocumentHash>,
+    /// The version of it that was asked for, found and held against the hash that the sender expects.
+    pub version: &'static LibraryVersion,
     /// Parameters by name.
     pub parameters: Supplied,
     /// `InstanceIds` as they came.
@@ -42,38 +37,12 @@ pub struct SendCommand {
     pub max_errors: MaxErrors,
     /// The sender's comment.
     pub comment: String,
-    /// Members that only the API gives back, as JSON; `{}` for none.
-    pub extras: String,
 }
 
 /// A command was not sent; nothing is stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendCommandError {
-    /// No such document.
-    #[error("document {name} does not exist")]
-    NoSuchDocument {
-        /// Its name.
-        name: String,
-    },
-    /// The document has no such version.
-    #[error("document {name} has no version {version:?}")]
-    NoSuchVersion {
-        /// Its name.
-        name: String,
-        /// The version asked for.
-        version: VersionSelector,
-    },
-    /// The document's text hashes to something else.
-    #[error("the content of document {name} hashes to {found}, not to {wanted}")]
-    Hash {
-        /// Its name.
-        name: String,
-        /// Hash of its content.
-        found: DocumentHash,
-        /// Hash asked for.
-        wanted: DocumentHash,
-    },
     /// The document cannot be read.
     #[error(transparent)]
     Document(#[from] DocumentError),
@@ -112,27 +81,6 @@ pub enum CancelError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-fn find(request: &SendCommand) -> Result<(&'static LibraryVersion, Document), SendCommandError> {
-    let name = &request.document_name;
-    let document = library::find(name)
-        .ok_or_else(|| SendCommandError::NoSuchDocument { name: name.clone() })?;
-    let version = document.version(request.document_version).ok_or_else(|| {
-        SendCommandError::NoSuchVersion {
-            name: name.clone(),
-            version: request.document_version,
-        }
-    })?;
-    let found = version.hash();
-    if let Some(wanted) = request.document_hash.filter(|wanted| *wanted != found) {
-        return Err(SendCommandError::Hash {
-            name: name.clone(),
-            found,
-            wanted,
-        });
-    }
-    Ok((version, version.document()?))
 }
 
 /// Longest run of the document with these parameters, in milliseconds.
@@ -192,7 +140,8 @@ impl Hub {
         request: SendCommand,
     ) -> Result<Command, SendCommandError> {
         let selection = Selection::new(&request.instance_ids, &request.targets)?;
-        let (version, document) = find(&request)?;
+        let version = request.version;
+        let document = version.document()?;
         let run_bound_ms = run_bound(&document, &request.parameters)?;
         let id = CommandId::from_random(self.random()?);
         let expires = caller
@@ -218,11 +167,6 @@ impl Hub {
             expires,
             run_bound_ms,
             requested_by: caller.access_key_id.clone(),
-            extras: if request.extras.is_empty() {
-                "{}".into()
-            } else {
-                request.extras
-            },
             cancel_requested: false,
             details: StatusDetails::Pending,
             target_count: 0,

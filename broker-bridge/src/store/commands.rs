@@ -49,8 +49,6 @@ pub struct Command {
     pub run_bound_ms: i64,
     /// Access key of who asked.
     pub requested_by: String,
-    /// Members that only the API gives back, as JSON.
-    pub extras: String,
     /// Whether somebody asked to cancel all of it.
     pub cancel_requested: bool,
     /// Where it stands.
@@ -131,7 +129,6 @@ fn command(row: &SqliteRow) -> Result<Command, StoreError> {
         expires: row.try_get("expires_ms")?,
         run_bound_ms: row.try_get("run_bound_ms")?,
         requested_by: row.try_get("requested_by")?,
-        extras: row.try_get("extras")?,
         cancel_requested: row.try_get("cancel_requested")?,
         details: details(row)?,
         target_count: count(row, "target_count")?,
@@ -164,9 +161,9 @@ pub(crate) async fn insert(
     sqlx::query(
         "INSERT INTO commands (command_id, document_name, document_version, content, parameters, \
          comment, instance_ids, targets, max_concurrency, max_errors, slots, errors_allowed, \
-         timeout_s, requested_ms, expires_ms, run_bound_ms, requested_by, extras, status, \
+         timeout_s, requested_ms, expires_ms, run_bound_ms, requested_by, status, \
          status_details, target_count, check_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-         $13, $14, $15, $16, $17, $18, $19, $20, $21, $15)",
+         $13, $14, $15, $16, $17, $18, $19, $20, $15)",
     )
     .bind(&id)
     .bind(&new.document_name)
@@ -185,7 +182,6 @@ pub(crate) async fn insert(
     .bind(new.expires)
     .bind(new.run_bound_ms)
     .bind(&new.requested_by)
-    .bind(&new.extras)
     .bind(new.details.command_status().as_str())
     .bind(new.details.as_str())
     .bind(signed(nodes.len() as u64))

@@ -4,6 +4,7 @@
 use holdfast_aws_api::ApiError;
 use holdfast_aws_api::filter::{Condition, Key, Test};
 
+use crate::api::context::Context;
 use crate::store::UnixMs;
 
 /// What both lists are narrowed by.
@@ -17,7 +18,10 @@ pub(super) struct Narrowed {
 }
 
 /// Reads conditions that the operation's own rules have passed.
-pub(super) fn narrowed(conditions: Vec<Condition>) -> Result<Narrowed, ApiError> {
+pub(super) fn narrowed(
+    context: &Context<'_>,
+    conditions: Vec<Condition>,
+) -> Result<Narrowed, ApiError> {
     let mut narrowed = Narrowed::default();
     let mut seen = Vec::new();
     for condition in conditions {
@@ -30,7 +34,14 @@ pub(super) fn narrowed(conditions: Vec<Condition>) -> Result<Narrowed, ApiError>
             (_, Test::NotBefore { unix_ms }) => narrowed.after = Some(unix_ms),
             (_, Test::Before { unix_ms }) => narrowed.before = Some(unix_ms),
             (Key::Named("Status"), Test::Text { values, .. }) => narrowed.statuses = values,
-            (Key::Named("DocumentName"), Test::Text { values, .. }) => narrowed.documents = values,
+            (Key::Named("DocumentName"), Test::Text { values, .. }) => {
+                // Commands keep the name; an ARN from elsewhere stays what it is, and no command has it.
+                let name = |value: String| match context.document(&value) {
+                    Ok(document) if !document.is_own => document.name.to_owned(),
+                    Ok(_) | Err(_) => value,
+                };
+                narrowed.documents = values.into_iter().map(name).collect();
+            }
             (Key::Named("ExecutionStage"), Test::Text { values, .. }) => {
                 narrowed.executing = Some(values.iter().any(|value| value == "Executing"));
             }

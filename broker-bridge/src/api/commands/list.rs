@@ -22,7 +22,7 @@ pub(in crate::api) async fn list(
     context: &Context<'_>,
     asked: ListCommandsRequest,
 ) -> Result<ListCommandsResult, ApiError> {
-    let narrowed = narrowed(filter::commands(&asked)?)?;
+    let narrowed = narrowed(context, filter::commands(&asked)?)?;
     let pager = context.pager(
         "ListCommands",
         &asked,
@@ -61,7 +61,7 @@ pub(in crate::api) async fn list_invocations(
     context: &Context<'_>,
     asked: ListCommandInvocationsRequest,
 ) -> Result<ListCommandInvocationsResult, ApiError> {
-    let narrowed = narrowed(filter::invocations(&asked)?)?;
+    let narrowed = narrowed(context, filter::invocations(&asked)?)?;
     let pager = context.pager(
         "ListCommandInvocations",
         &asked,

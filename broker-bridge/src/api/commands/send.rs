@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 
 use holdfast_aws_api::ApiError;
-use holdfast_aws_api::arn::document_name;
 use holdfast_aws_api::shape::commands::{SendCommandRequest, SendCommandResult, Target};
 use holdfast_bridge_core::target::TargetError;
+use holdfast_documents::PlanError;
 use holdfast_documents::library::{LibraryDocument, LibraryVersion};
-use holdfast_documents::{PlanError, VersionSelector};
 use ring::digest;
 
 use super::shown;
@@ -28,17 +27,15 @@ pub(in crate::api) async fn send(
         .document_version
         .as_deref()
         .filter(|text| !text.is_empty());
-    let (document, found) = documents::find(&asked.document_name, version, None)?;
+    let (document, found) = documents::find(context, &asked.document_name, version, None)?;
     check_hash(document, found, &asked)?;
     let max_concurrency = rate(asked.max_concurrency.as_deref())?;
     let max_errors = rate(asked.max_errors.as_deref())?;
     let targets = asked.targets.unwrap_or_default().into_iter();
     let timeout = asked.timeout_seconds.map(u32::try_from);
     let request = SendCommand {
-        document_name: document_name(&asked.document_name).to_owned(),
-        document_version: VersionSelector::Number(found.number()),
-        // It was compared just now, in whichever of the two forms it came.
-        document_hash: None,
+        document_name: document.name().to_owned(),
+        version: found,
         parameters: asked.parameters.unwrap_or_default().0,
         instance_ids: asked.instance_ids.unwrap_or_default(),
         targets: targets.map(raw).collect(),
@@ -49,7 +46,6 @@ pub(in crate::api) async fn send(
         max_concurrency,
         max_errors,
         comment: asked.comment.unwrap_or_default(),
-        extras: String::new(),
     };
     let sent = context.hub().send_command(context.actor(), request).await;
     let command = sent.map_err(|error| refusal(context, &error))?;
@@ -128,10 +124,6 @@ fn sha1(content: &str) -> String {
 fn refusal(context: &Context<'_>, error: &SendCommandError) -> ApiError {
     let said = format!("{error}.");
     match error {
-        SendCommandError::NoSuchDocument { .. } | SendCommandError::Hash { .. } => {
-            ApiError::invalid_document(said)
-        }
-        SendCommandError::NoSuchVersion { .. } => ApiError::invalid_document_version(said),
         SendCommandError::Parameters(_) => ApiError::invalid_parameters(said),
         SendCommandError::Plan(PlanError::InvalidPlatform { .. }) => {
             ApiError::unsupported_platform_type(said)

@@ -6,6 +6,7 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::http::{HeaderMap, Request};
 use futures_util::future::BoxFuture;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use holdfast_aws_api::arn::Account;
 use holdfast_aws_api::model::check_reply;
 use holdfast_bridge_core::retention::Retention;
 use holdfast_protocol::enrol::{Renewal, Reply};
@@ -26,6 +27,7 @@ use crate::store::{AccessKey, Caller, Store};
 pub(super) const KEY_ID: &str = "AKIAHOLDFAST0000TEST";
 pub(super) const SECRET: &str = "a secret for tests";
 pub(super) const REGION: &str = "eu-central-1";
+pub(super) const ACCOUNT: &str = "123456789012";
 pub(super) const HOST: &str = "bridge.example:8080";
 /// 2026-01-15T12:00:00Z, at which the test's clock stands.
 pub(super) const NOW_MS: i64 = 1_768_478_400_000;
@@ -80,9 +82,11 @@ impl Fixture {
 
     async fn over(store: Store, dir: TempDir) -> Self {
         let hub = hub(store.clone()).await;
-        let api = Api::start(hub.clone(), Config { scheme: "http" })
-            .await
-            .unwrap();
+        let config = Config {
+            scheme: "http",
+            account: Account::new("aws", ACCOUNT).unwrap(),
+        };
+        let api = Api::start(hub.clone(), config).await.unwrap();
         Self {
             store,
             routes: router(api),

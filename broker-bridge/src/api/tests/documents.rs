@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value as Json, json};
 
-use super::client::Fixture;
+use super::client::{ACCOUNT, Fixture, REGION};
 use super::fleet::check;
 
 #[tokio::test]
@@ -141,6 +141,22 @@ async fn a_document_is_described_by_name_arn_and_version() {
     for operation in ["DescribeDocument", "GetDocument"] {
         for (request, code) in [
             (json!({"Name": "Nonsense"}), "InvalidDocument"),
+            (
+                json!({"Name": format!("arn:aws:ssm:us-east-1::document/{name}")}),
+                "InvalidDocument",
+            ),
+            (
+                json!({"Name": format!("arn:aws-cn:ssm:{REGION}::document/{name}")}),
+                "InvalidDocument",
+            ),
+            (
+                json!({"Name": format!("arn:aws:ssm:{REGION}:210987654321:document/{name}")}),
+                "InvalidDocument",
+            ),
+            (
+                json!({"Name": format!("arn:aws:ssm:{REGION}:{ACCOUNT}:document/{name}")}),
+                "InvalidDocument",
+            ),
             (
                 json!({"Name": name, "DocumentVersion": "2"}),
                 "InvalidDocumentVersion",

@@ -1,5 +1,6 @@
 //! The API over its public router and a real database, with requests that are really signed.
 
+mod arns;
 mod client;
 mod commands;
 mod compliance;

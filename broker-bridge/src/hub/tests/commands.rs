@@ -308,18 +308,11 @@ async fn a_run_past_every_bound_gives_its_slot_back() {
 async fn a_command_that_no_node_could_run_is_refused_and_not_stored() {
     let world = World::new().await;
     let agent = world.agent(1).await;
-    let good = SendCommand {
-        document_name: "AWS-RunShellScript".into(),
-        parameters: [("commands".to_owned(), vec!["uptime".to_owned()])].into(),
-        instance_ids: vec![agent.node.to_string()],
-        timeout_seconds: 60,
-        ..SendCommand::default()
-    };
-    let wrong: [fn(&mut SendCommand); 4] = [
-        |request| request.document_name = "Nope".into(),
+    let good = run_shell_script(&[agent.node]);
+    let wrong: [fn(&mut SendCommand); 3] = [
         |request| request.parameters.clear(),
         |request| request.instance_ids = vec![NodeId::from_random([8; 9]).to_string()],
-        |request| request.document_hash = Some([0; 32].into()),
+        |request| request.instance_ids.clear(),
     ];
     for change in wrong {
         let mut request = good.clone();

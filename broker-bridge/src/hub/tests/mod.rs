@@ -17,6 +17,7 @@ use crate::store::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use holdfast_bridge_core::invocation::StatusDetails;
+use holdfast_bridge_core::rate::{MaxConcurrency, MaxErrors};
 use holdfast_bridge_core::retention::Retention;
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{self, Down, HelloReply};
@@ -222,13 +223,7 @@ impl World {
 
     /// Sends `AWS-RunShellScript` to these nodes.
     async fn send(&self, nodes: &[NodeId], change: impl FnOnce(&mut SendCommand)) -> Command {
-        let mut request = SendCommand {
-            document_name: "AWS-RunShellScript".into(),
-            parameters: [("commands".to_owned(), vec!["uptime".to_owned()])].into(),
-            instance_ids: nodes.iter().map(ToString::to_string).collect(),
-            timeout_seconds: 60,
-            ..SendCommand::default()
-        };
+        let mut request = run_shell_script(nodes);
         change(&mut request);
         self.hub.send_command(self.caller(), request).await.unwrap()
     }
@@ -248,6 +243,22 @@ impl World {
     async fn reaches(&self, command: CommandId, node: NodeId, details: StatusDetails) {
         self.until(async || self.details(command, node).await == details)
             .await;
+    }
+}
+
+/// `AWS-RunShellScript` for these nodes.
+fn run_shell_script(nodes: &[NodeId]) -> SendCommand {
+    let document = holdfast_documents::library::find("AWS-RunShellScript").unwrap();
+    SendCommand {
+        document_name: document.name().to_owned(),
+        version: document.default_version(),
+        parameters: [("commands".to_owned(), vec!["uptime".to_owned()])].into(),
+        instance_ids: nodes.iter().map(ToString::to_string).collect(),
+        targets: Vec::new(),
+        timeout_seconds: 60,
+        max_concurrency: MaxConcurrency::default(),
+        max_errors: MaxErrors::default(),
+        comment: String::new(),
     }
 }
 
