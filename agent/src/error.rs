@@ -1,17 +1,4 @@
-//! Errors as text: the one place of the agent that prints a chain of sources.
+//! Errors as text, where the shell looks for it; the core has the one piece that does it.
 //! Never adds a word of its own: each error says what, why and what next.
 
-use std::error::Error;
-
-/// An error and its sources on one line, outermost first.
-#[must_use]
-pub fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
+pub use holdfast_agent_core::chain;

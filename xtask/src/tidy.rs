@@ -13,8 +13,18 @@ const GRAPH: &[(&str, &[&str])] = &[
     ("holdfast-journal", &[]),
     ("holdfast-agent-core", &["protocol", "documents"]),
     (
+        "holdfast-agent-store",
+        &["protocol", "agent-core", "journal"],
+    ),
+    (
         "holdfast-agent",
-        &["protocol", "documents", "agent-core", "journal"],
+        &[
+            "protocol",
+            "documents",
+            "agent-core",
+            "agent-store",
+            "journal",
+        ],
     ),
     ("holdfast-bridge-core", &["protocol", "documents"]),
     (

@@ -26,6 +26,7 @@ mod context;
 mod core;
 mod effect;
 mod enrol;
+mod error;
 mod input;
 mod link;
 mod receive;
@@ -43,6 +44,7 @@ pub use effect::{
     Attempt, BULK_PREFIX, Delivery, Effect, Gathering, KillReason, Level, LinkIdentity, Qos, Run,
     Ticket, Write,
 };
+pub use error::chain;
 pub use input::{
     CertificateLife, Entry, Input, LinkFault, Monotonic, PersistRefusal, Restored, StepEnd,
     StepExit, StreamFigures,

@@ -1,14 +1,35 @@
 //! Hands work to the store on a blocking thread, one batch at a time, and tries again while the device fails.
 //! Never blocks the caller: what comes meanwhile waits for the next batch.
 
-use super::store::{Op, Store};
+use crate::clock::{self, NoRandomness};
 use holdfast_agent_core::Input;
+use holdfast_agent_store::Op;
+use holdfast_journal::{Config, DirStorage, OpenError, Recovery};
+use std::path::Path;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 /// Waits between two tries while the device fails.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// The store on the agent's disk.
+pub(super) type Store = holdfast_agent_store::Store<DirStorage>;
+
+/// Opens the journal of a directory.
+///
+/// # Errors
+/// [`OpenError`].
+pub(super) fn open(path: &Path, bounds: &Config) -> Result<(Store, Recovery), OpenError> {
+    Store::open(DirStorage::open(path)?, bounds, Box::new(salt))
+}
+
+/// Salts tell a segment's records from what an older use of its blocks left there; without
+/// randomness the time since boot still differs.
+fn salt() -> u64 {
+    let random: Result<[u8; 8], NoRandomness> = clock::random();
+    random.map_or_else(|_| clock::now().0, u64::from_le_bytes)
+}
 
 /// The journal at work.
 pub(super) struct JournalTask {

@@ -7,7 +7,6 @@ mod journal;
 mod renewal;
 pub mod settings;
 mod steps;
-mod store;
 
 use crate::clock::{self, Alarm, BUILT_UNIX_MS, NoRandomness};
 use crate::error::chain;
@@ -22,14 +21,14 @@ use control::Control;
 use holdfast_agent_core::{
     Attempt, Config, Core, Effect, Input, Level, LinkFault, LinkIdentity, RestoreError,
 };
+use holdfast_agent_store::Op;
 use holdfast_journal::{OpenError, ReadError, Recovery};
-use journal::{JournalLost, JournalTask};
+use journal::{JournalLost, JournalTask, Store};
 use serde_json::{Value, json};
 use settings::Settings;
 use std::collections::VecDeque;
 use std::io;
 use steps::Steps;
-use store::{Op, Store};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -103,10 +102,10 @@ fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
         identity.bridges.clone_from(&settings.bridges);
     }
     let held = state.hold()?;
-    let (mut store, recovery) = Store::open(&state.journal_of(&identity)?, &settings.journal())?;
+    let (mut store, recovery) = journal::open(&state.journal_of(&identity)?, &settings.journal())?;
     report(&recovery);
     let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
-    let restored = store.restored(boot_id, clock::random()?)?;
+    let restored = store.restored(boot_id, clock::random()?, clock::now())?;
     let core = Core::restore(config(&identity, settings)?, restored)?;
     Ok(Opened {
         _held: held,

@@ -1,12 +1,13 @@
 //! One machine: the agent's real core on a simulated disk, with processes that take time.
 //! Never decides anything that the core should; what leaves the machine is handed to the world.
 
-use crate::disk::{Disk, Work};
+use crate::disk::{self, Disk};
 use crate::random::Random;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Gathering, Input, Intervals, Limits,
-    LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit,
+    LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit, chain,
 };
+use holdfast_agent_store::Op;
 use holdfast_journal::SimStorage;
 use holdfast_protocol::report::{Cell, Row, Table, TypeName};
 use holdfast_protocol::seal::PublicKey;
@@ -64,7 +65,7 @@ pub(crate) struct Machine {
     /// Until when the machine is suspended.
     pub(crate) suspended_until: u64,
     pub(crate) processes: BTreeMap<CommandId, Process>,
-    work: Vec<Work>,
+    work: Vec<Op>,
     pub(crate) disk_busy: bool,
     /// When the core's deadline is already in the world's queue.
     pub(crate) tick_at: Option<u64>,
@@ -144,14 +145,15 @@ impl Machine {
             self.booted_at = now;
             self.boot = random.next();
         }
-        let mut disk = Disk::open(&self.storage, random.next())?;
+        let mut disk = disk::open(&self.storage, random.next())?;
         let mut boot_id = [0; 16];
         for (to, from) in boot_id.iter_mut().zip(self.boot.to_le_bytes()) {
             *to = from;
         }
-        let restored = disk.restored(boot_id, random.bytes(), self.monotonic(now))?;
-        let core =
-            Core::restore(self.config(), restored).map_err(|why| crate::disk::chain(&why))?;
+        let restored = disk
+            .restored(boot_id, random.bytes(), self.monotonic(now))
+            .map_err(|why| chain(&why))?;
+        let core = Core::restore(self.config(), restored).map_err(|why| chain(&why))?;
         self.life += 1;
         self.core = Some(core);
         self.disk = Some(disk);
@@ -189,23 +191,23 @@ impl Machine {
         while let Some(effect) = self.core.as_mut().and_then(Core::poll_effect) {
             match effect {
                 Effect::Persist { ticket, writes } => {
-                    self.work.push(Work::Persist { ticket, writes });
+                    self.work.push(Op::Persist { ticket, writes });
                 }
-                Effect::Release { class, up_to } => self.work.push(Work::Release { class, up_to }),
+                Effect::Release { class, up_to } => self.work.push(Op::Release { class, up_to }),
                 Effect::Read {
                     class,
                     from,
                     up_to,
                     max_records,
                     max_bytes,
-                } => self.work.push(Work::Read {
+                } => self.work.push(Op::Read {
                     class,
                     from,
                     up_to,
                     max_records,
                     max_bytes,
                 }),
-                Effect::Load { key } => self.work.push(Work::Load { key }),
+                Effect::Load { key } => self.work.push(Op::Load { key }),
                 Effect::Connect {
                     attempt, identity, ..
                 } => {

@@ -103,7 +103,9 @@ impl Witness {
         let (Some(command), Some(disk)) = (command, machine.disk.as_mut()) else {
             return;
         };
-        if !disk.knows(&command) && !self.answered.contains(&(machine.node, command)) {
+        if !disk.knows(&format!("command/{command}"))
+            && !self.answered.contains(&(machine.node, command))
+        {
             let node = machine.node;
             self.fault = Some(format!(
                 "{node} acknowledges {command} before it is durable"

@@ -5,6 +5,7 @@ use super::execution::{Execution, Next};
 use super::{Commands, Phase, RETRY_MS};
 use crate::context::{Context, Purpose};
 use crate::effect::{Effect, KillReason, Level, Write};
+use crate::error::chain;
 use crate::input::{Monotonic, StepEnd, StreamFigures};
 use crate::report::Reports;
 use crate::store::{self, CommandRecord, Place, command_key};
@@ -379,14 +380,4 @@ fn plan(command: &down::Command, platform: Platform) -> Result<Plan, (RefusalRea
         };
         (reason, chain(&why))
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -1,39 +1,51 @@
-//! Performs the core's durable writes and reads on the journal; runs on a blocking thread.
+//! Performs the core's durable writes and reads on the journal, over any storage; every call blocks.
 //! Never answers for a write before it is durable, and never writes a later ticket before an earlier one.
 
-use crate::clock::{self, NoRandomness};
-use crate::error::chain;
 use holdfast_agent_core::{
-    Entry, Input, PersistRefusal, Restored, StreamFigures, Ticket, Write, is_restored,
+    Entry, Input, Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write, chain,
+    is_restored,
 };
 use holdfast_journal::{
-    Config, DirStorage, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation,
-    StreamId,
+    Config, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation, SaltSource,
+    Storage, StreamId,
 };
 use holdfast_protocol::CommandId;
 use holdfast_protocol::up::{self, Class};
 use std::collections::{HashMap, VecDeque};
-use std::path::Path;
 
 /// One piece of work for the journal.
 #[derive(Debug)]
-pub(super) enum Op {
+pub enum Op {
+    /// All of the writes or none; answered once they are durable.
     Persist {
+        /// Names them in the answer.
         ticket: Ticket,
+        /// The writes.
         writes: Vec<Write>,
     },
+    /// The bridge has these records: their space comes back.
     Release {
+        /// Their stream.
         class: Class,
+        /// The last of them.
         up_to: u64,
     },
+    /// Read records of a stream.
     Read {
+        /// The stream.
         class: Class,
+        /// The first sequence.
         from: u64,
+        /// The last.
         up_to: u64,
+        /// Not more than this many.
         max_records: usize,
+        /// Not more than this, but at least one record.
         max_bytes: usize,
     },
+    /// Read an entry of the ledger.
     Load {
+        /// Its key.
         key: String,
     },
     /// Make acknowledgements durable too: the process ends.
@@ -41,8 +53,8 @@ pub(super) enum Op {
 }
 
 /// The journal and what is under way in it.
-pub(super) struct Store {
-    journal: Journal<DirStorage>,
+pub struct Store<S: Storage> {
+    journal: Journal<S>,
     sequences_lost: bool,
     reservations: HashMap<CommandId, Reservation>,
     /// Buffered, not yet durable: ticket and the sequences of its appends.
@@ -57,10 +69,17 @@ enum Stop {
     Device(String),
 }
 
-impl Store {
-    pub(super) fn open(path: &Path, bounds: &Config) -> Result<(Self, Recovery), OpenError> {
-        let storage = DirStorage::open(path)?;
-        let salts = Box::new(salt);
+impl<S: Storage> Store<S> {
+    /// Opens the journal that a storage holds, or makes a new one. `salts` tell a segment's records
+    /// from what an older use of its blocks left there.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(
+        storage: S,
+        bounds: &Config,
+        salts: SaltSource,
+    ) -> Result<(Self, Recovery), OpenError> {
         let (journal, recovery) = Journal::open(storage, bounds, salts)?;
         let store = Self {
             journal,
@@ -76,10 +95,11 @@ impl Store {
     ///
     /// # Errors
     /// [`ReadError`] when the ledger is damaged, or the device fails.
-    pub(super) fn restored(
+    pub fn restored(
         &mut self,
         boot_id: [u8; 16],
         random: [u8; 32],
+        now: Monotonic,
     ) -> Result<Restored, ReadError> {
         let mut ledger = Vec::new();
         let keys: Vec<Vec<u8>> = self
@@ -102,17 +122,29 @@ impl Store {
             boot_id,
             random,
             sequences_lost: self.sequences_lost,
-            now: clock::now(),
+            now,
         })
     }
 
+    /// Newest durable sequence of a stream.
+    #[must_use]
+    pub fn durable(&self, class: Class) -> u64 {
+        self.journal.durable(stream_of(class))
+    }
+
+    /// Whether the ledger has an entry.
+    pub fn knows(&mut self, key: &str) -> bool {
+        self.journal.ledger().contains(key.as_bytes())
+    }
+
     /// Whether writes wait for the device.
-    pub(super) fn is_delayed(&self) -> bool {
+    #[must_use]
+    pub fn is_delayed(&self) -> bool {
         !self.open.is_empty() || !self.waiting.is_empty()
     }
 
     /// Performs the work in order, all writes with one sync; returns what it came to.
-    pub(super) fn perform(&mut self, ops: Vec<Op>) -> Vec<Input> {
+    pub fn perform(&mut self, ops: Vec<Op>) -> Vec<Input> {
         let mut answers = Vec::new();
         let mut checkpoint = false;
         let mut released = false;
@@ -325,7 +357,9 @@ impl Store {
         Input::Loaded { key, value }
     }
 
-    fn figures(&self) -> [StreamFigures; 4] {
+    /// The streams as they are.
+    #[must_use]
+    pub fn figures(&self) -> [StreamFigures; 4] {
         let status = self.journal.status();
         Class::ALL.map(|class| {
             let id = stream_of(class);
@@ -341,13 +375,6 @@ impl Store {
             })
         })
     }
-}
-
-/// Salts tell a segment's records from what an older use of its blocks left there; without
-/// randomness the time since boot still differs.
-fn salt() -> u64 {
-    let random: Result<[u8; 8], NoRandomness> = clock::random();
-    random.map_or_else(|_| clock::now().0, u64::from_le_bytes)
 }
 
 fn stream_of(class: Class) -> StreamId {
@@ -421,10 +448,12 @@ mod tests {
     )]
 
     use super::*;
+    use holdfast_journal::DirStorage;
 
-    fn store(home: &tempfile::TempDir) -> Store {
-        let journal = home.path().join("journal");
-        Store::open(&journal, &Config::default()).unwrap().0
+    fn store(home: &tempfile::TempDir) -> Store<DirStorage> {
+        let storage = DirStorage::open(&home.path().join("journal")).unwrap();
+        let salts = Box::new(|| 7);
+        Store::open(storage, &Config::default(), salts).unwrap().0
     }
 
     fn append(class: Class, bytes: usize) -> Write {
@@ -450,7 +479,7 @@ mod tests {
         }
     }
 
-    fn loaded(store: &mut Store, key: &str) -> Option<Vec<u8>> {
+    fn loaded(store: &mut Store<DirStorage>, key: &str) -> Option<Vec<u8>> {
         let key = key.to_owned();
         match store.perform(vec![Op::Load { key }]).pop() {
             Some(Input::Loaded { value, .. }) => value,
@@ -475,7 +504,7 @@ mod tests {
         assert_eq!(tickets.collect::<Vec<_>>(), [(1, vec![1]), (2, vec![2, 1])]);
         drop(first);
         let mut second = store(&home);
-        let restored = second.restored([1; 16], [2; 32]).unwrap();
+        let restored = second.restored([1; 16], [2; 32], Monotonic(1)).unwrap();
         assert_eq!(restored.ledger, [("a".to_owned(), b"1".to_vec())]);
         assert_eq!(restored.streams.map(|stream| stream.head), [2, 1, 0, 0]);
     }
