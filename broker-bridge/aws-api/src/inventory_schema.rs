@@ -165,7 +165,17 @@ pub const TYPES: &[InventoryType] = &[
         ],
         numbers: &[],
     },
+    InventoryType {
+        name: GAPS_TYPE,
+        version: "1.0",
+        texts: &["Class", "Reason", "LatestTime"],
+        numbers: &["Gaps", "Records"],
+    },
 ];
+
+/// The type that shows what of a node's records will never arrive: Holdfast's own, so under the prefix that the service
+/// leaves to its users.
+pub const GAPS_TYPE: &str = "Custom:HoldfastGaps";
 
 /// The type of this name.
 #[must_use]
@@ -221,8 +231,8 @@ mod tests {
 
     #[test]
     fn a_request_names_one_type_or_gets_all() {
-        assert_eq!(asked_for(None).unwrap().len(), 7);
-        assert_eq!(asked_for(Some("")).unwrap().len(), 7);
+        assert_eq!(asked_for(None).unwrap().len(), 8);
+        assert_eq!(asked_for(Some("")).unwrap().len(), 8);
         let summary = asked_for(Some("AWS:PatchSummary")).unwrap()[0].schema();
         assert_eq!(
             serde_json::to_value(&summary.attributes[7]).unwrap(),

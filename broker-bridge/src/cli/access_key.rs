@@ -3,8 +3,8 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::{now, open, random, time};
-use crate::store::{AccessKey, Caller};
+use super::state::{caller, now, open, open_existing, random, time};
+use crate::store::AccessKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use clap::{Args, Subcommand};
@@ -87,16 +87,15 @@ impl Verb {
 
 async fn add(common: &Common, id: &str, secret: &str, name: String) -> Result<(), CliError> {
     let store = open(&common.state_dir).await?;
-    let now = now();
     let key = AccessKey {
         access_key_id: id.to_owned(),
         secret: secret.to_owned(),
         name,
-        created: now,
+        created: now(),
         disabled: None,
     };
     let added = store
-        .add_access_key(Caller::local(now), key)
+        .add_access_key(caller(), key)
         .await
         .map_err(CliError::because("cannot store the access key"))?;
     store.close().await;
@@ -146,7 +145,7 @@ impl Import {
 }
 
 async fn list(common: &Common) -> Result<(), CliError> {
-    let store = open(&common.state_dir).await?;
+    let store = open_existing(&common.state_dir).await?;
     let keys = store
         .access_keys()
         .await
@@ -164,9 +163,9 @@ async fn list(common: &Common) -> Result<(), CliError> {
 
 impl Disable {
     async fn run(self) -> Result<(), CliError> {
-        let store = open(&self.common.state_dir).await?;
+        let store = open_existing(&self.common.state_dir).await?;
         let found = store
-            .disable_access_key(Caller::local(now()), self.id.clone())
+            .disable_access_key(caller(), self.id.clone())
             .await
             .map_err(CliError::because("cannot disable the access key"))?;
         store.close().await;

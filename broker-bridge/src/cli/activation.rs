@@ -3,10 +3,10 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::{now, open, random, time};
+use super::state::{caller, now, open, open_existing, random, span, time};
 use crate::pki::Root;
 use crate::serve::{Addresses, register_address};
-use crate::store::{ActivationFilter, Caller, NewActivation, Page, Tag};
+use crate::store::{ActivationFilter, NewActivation, Page, Tag};
 use clap::{Args, Subcommand};
 use holdfast_protocol::ActivationId;
 use holdfast_protocol::enrol::derive_key;
@@ -71,18 +71,7 @@ impl Verb {
 /// A time span in milliseconds, more than none and at most 30 days.
 fn expires(text: &str) -> Result<i64, String> {
     let wrong = || format!("`{text}` is not a time from 1s to 30d, such as 12h or 30d");
-    let (number, unit) = text
-        .split_at_checked(text.len().saturating_sub(1))
-        .ok_or_else(wrong)?;
-    let unit_ms = match unit {
-        "s" => 1000,
-        "m" => 60 * 1000,
-        "h" => 60 * 60 * 1000,
-        "d" => DAY_MS,
-        _ => return Err(wrong()),
-    };
-    let number: i64 = number.parse().map_err(|_| wrong())?;
-    let span = number.checked_mul(unit_ms).ok_or_else(wrong)?;
+    let span = span(text).ok_or_else(wrong)?;
     if (1..=30 * DAY_MS).contains(&span) {
         Ok(span)
     } else {
@@ -131,7 +120,7 @@ impl Create {
             tags,
         };
         store
-            .create_activation(Caller::local(now), activation)
+            .create_activation(caller(), activation)
             .await
             .map_err(CliError::because("cannot store the activation"))?;
         store.close().await;
@@ -155,7 +144,7 @@ impl Create {
 }
 
 async fn list(common: &Common) -> Result<(), CliError> {
-    let store = open(&common.state_dir).await?;
+    let store = open_existing(&common.state_dir).await?;
     let mut rows = Vec::new();
     let mut page = Page::first(1000);
     loop {
@@ -183,9 +172,9 @@ async fn list(common: &Common) -> Result<(), CliError> {
 
 impl Delete {
     async fn run(self) -> Result<(), CliError> {
-        let store = open(&self.common.state_dir).await?;
+        let store = open_existing(&self.common.state_dir).await?;
         let found = store
-            .delete_activation(Caller::local(now()), self.id)
+            .delete_activation(caller(), self.id)
             .await
             .map_err(CliError::because("cannot delete the activation"))?;
         store.close().await;

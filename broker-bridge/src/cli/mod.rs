@@ -4,6 +4,7 @@
 mod access_key;
 mod activation;
 mod api;
+mod audit;
 mod backup;
 mod document;
 mod error;
@@ -66,9 +67,12 @@ enum Verb {
     /// Let AWS clients in
     #[command(subcommand)]
     AccessKey(access_key::Verb),
-    /// See the nodes
+    /// See the nodes: state, events, gaps; release or deregister one
     #[command(subcommand)]
     Node(node::Verb),
+    /// See who changed what
+    #[command(subcommand)]
+    Audit(audit::Verb),
     /// Work with command documents
     #[command(subcommand)]
     Document(document::Verb),
@@ -112,6 +116,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
             Verb::Activation(verb) => verb.run().await,
             Verb::AccessKey(verb) => verb.run().await,
             Verb::Node(verb) => verb.run().await,
+            Verb::Audit(verb) => verb.run().await,
             Verb::Document(verb) => verb.run(),
             Verb::Api(verb) => verb.run(),
             Verb::Output(show) => show.run().await,

@@ -3,7 +3,7 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::open;
+use super::state::open_existing;
 use crate::store::OutputKey;
 use clap::Args;
 use holdfast_protocol::limits::INVOCATION_OUTPUT_BYTES_MAX;
@@ -28,7 +28,7 @@ pub(super) struct ShowOutput {
 
 impl ShowOutput {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let store = open(&self.common.state_dir).await?;
+        let store = open_existing(&self.common.state_dir).await?;
         let fault = || CliError::because("cannot read the output");
         let known = store.invocation(self.command, self.node).await;
         if known.map_err(fault())?.is_none() {

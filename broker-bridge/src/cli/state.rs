@@ -2,8 +2,9 @@
 //! Never keeps anything open longer than a verb.
 
 use super::error::CliError;
-use crate::store::{Store, UnixMs};
+use crate::store::{Caller, DATABASE, Store, UnixMs};
 use ring::rand::{SecureRandom, SystemRandom};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// The OS clock, milliseconds since 1970.
@@ -19,6 +20,61 @@ pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
             "cannot open the state directory `{}`",
             state_dir.display()
         )))
+}
+
+/// Opens the store of a state directory that is in use already: a mistyped path makes no empty one.
+pub(crate) async fn open_existing(state_dir: &Path) -> Result<Store, CliError> {
+    if state_dir.join(DATABASE).exists() {
+        return open(state_dir).await;
+    }
+    let why = format!(
+        "`{}` holds no bridge's state; give the --state-dir of `serve`, or set HOLDFAST_STATE_DIR",
+        state_dir.display()
+    );
+    Err(CliError::Failed(why))
+}
+
+/// Who is recorded for a change that a verb makes: the user of this process, and who logged in where that is another.
+pub(crate) fn caller() -> Caller {
+    let user =
+        std::fs::metadata("/proc/self").map_or_else(|_| "unknown".into(), |me| name(me.uid()));
+    // The kernel keeps it across `su` and `sudo`; nobody is logged in as the highest number.
+    let login = std::fs::read_to_string("/proc/self/loginuid").ok();
+    let login = login.and_then(|login| login.trim().parse::<u32>().ok());
+    let login = login.filter(|login| *login != u32::MAX).map(name);
+    match login.filter(|login| *login != user) {
+        Some(login) => Caller::local_user(&format!("{user} (login {login})"), now()),
+        None => Caller::local_user(&user, now()),
+    }
+}
+
+/// A user's name as `/etc/passwd` has it, else its number.
+fn name(uid: u32) -> String {
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let named = users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let user = fields.next()?;
+        (fields.nth(1)? == uid.to_string()).then_some(user)
+    });
+    named.map_or_else(|| uid.to_string(), str::to_owned)
+}
+
+/// Reads a time span of a number and its unit, such as `90m` or `7d`, in milliseconds.
+pub(crate) fn span(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let unit_ms = match unit {
+        "s" => 1000,
+        "m" => 60 * 1000,
+        "h" => 60 * 60 * 1000,
+        "d" => 24 * 60 * 60 * 1000,
+        _ => return None,
+    };
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    number
+        .parse::<i64>()
+        .ok()
+        .filter(|_| digits)?
+        .checked_mul(unit_ms)
 }
 
 /// Fresh randomness.

@@ -18,6 +18,7 @@ mod answer;
 mod clock;
 mod command;
 mod dispatch;
+mod follow;
 mod hello;
 mod ingest;
 mod link;
@@ -30,7 +31,7 @@ mod tests;
 
 pub use clock::Clock;
 pub use command::{CancelError, SendCommand, SendCommandError};
-pub use node::{NodeChangeError, release};
+pub use node::{NodeChangeError, deregister, release};
 
 use crate::mqtt::CloseReason;
 use crate::store::{Store, StoreError};

@@ -5,7 +5,7 @@ use super::Hub;
 use crate::mqtt::CloseReason;
 use crate::store::audit::record;
 use crate::store::writing;
-use crate::store::{Caller, StoreError, UnixMs, commands, invocations, reports};
+use crate::store::{Caller, Store, StoreError, UnixMs, commands, invocations, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::{Row, SqliteConnection};
@@ -68,7 +68,7 @@ pub(super) async fn leave(
     Ok(())
 }
 
-async fn deregister(
+async fn close_out(
     connection: &mut SqliteConnection,
     caller: &Caller,
     node: NodeId,
@@ -142,10 +142,7 @@ impl Hub {
     /// # Errors
     /// [`NodeChangeError`].
     pub async fn deregister(&self, caller: Caller, node: NodeId) -> Result<(), NodeChangeError> {
-        let work = writing::<_, Vec<CommandId>, NodeChangeError>(move |connection| {
-            Box::pin(async move { deregister(connection, &caller, node).await })
-        });
-        let commands = self.shared.store.writer.write(work).await?;
+        let commands = deregister(&self.shared.store, caller, node).await?;
         self.shared
             .sessions
             .close_node(node, CloseReason::Deregistered);
@@ -184,15 +181,27 @@ impl Hub {
     }
 }
 
+/// [`Hub::deregister`], for the command line: a bridge that runs disconnects the node within a second. The commands
+/// whose invocations it closed.
+///
+/// # Errors
+/// [`NodeChangeError`].
+pub async fn deregister(
+    store: &Store,
+    caller: Caller,
+    node: NodeId,
+) -> Result<Vec<CommandId>, NodeChangeError> {
+    let work = writing::<_, Vec<CommandId>, NodeChangeError>(move |connection| {
+        Box::pin(async move { close_out(connection, &caller, node).await })
+    });
+    store.writer.write(work).await
+}
+
 /// [`Hub::release`], for the command line beside a running bridge.
 ///
 /// # Errors
 /// [`NodeChangeError`].
-pub async fn release(
-    store: &crate::store::Store,
-    caller: Caller,
-    node: NodeId,
-) -> Result<(), NodeChangeError> {
+pub async fn release(store: &Store, caller: Caller, node: NodeId) -> Result<(), NodeChangeError> {
     store
         .writer
         .write(move |connection| {

@@ -51,9 +51,12 @@ impl Hub {
     pub(super) async fn keep_time(self) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What was deregistered before this run cannot be connected to it.
+        let mut seen = self.shared.store.audit_head().await.unwrap_or(0);
         for tick in 1_u32.. {
             interval.tick().await;
             self.tick().await;
+            seen = self.follow(seen).await;
             if tick % PING_TICKS == 0 {
                 self.date_connected().await;
             }

@@ -1,24 +1,35 @@
 //! Who changed what: one entry a change, written in the change's own transaction.
 //! Never holds a secret, a parameter's value or a script's output.
 
-use super::{Page, Paged, Store, StoreError, UnixMs};
+use super::{StoreError, UnixMs};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 /// On whose word a change is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The access key of an API request, or `local` for the command line on this machine.
+    /// The access key of an API request; `local:USER` for the command line on this machine, `local` for the bridge
+    /// itself. No access key's id has a colon.
     pub access_key_id: String,
     /// When, by the bridge's clock.
     pub now: UnixMs,
 }
 
 impl Caller {
-    /// The command line, which whoever owns the state directory may use.
+    /// The bridge itself.
     #[must_use]
     pub fn local(now: UnixMs) -> Self {
         Self {
             access_key_id: "local".into(),
+            now,
+        }
+    }
+
+    /// The command line, which whoever owns the state directory may use; `user` is who it was.
+    #[must_use]
+    pub fn local_user(user: &str, now: UnixMs) -> Self {
+        Self {
+            access_key_id: format!("local:{user}"),
             now,
         }
     }
@@ -31,7 +42,7 @@ pub struct AuditEntry {
     pub id: i64,
     /// When.
     pub at: UnixMs,
-    /// Whose access key.
+    /// Whose access key, or who on the bridge's machine: see [`Caller::access_key_id`].
     pub access_key_id: String,
     /// The operation's name, such as `SendCommand`.
     pub operation: String,
@@ -63,36 +74,14 @@ pub(crate) async fn record(
     Ok(())
 }
 
-impl Store {
-    /// The changes, newest first.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn audit(&self, page: &Page) -> Result<Paged<AuditEntry>, StoreError> {
-        let before = page
-            .after
-            .as_deref()
-            .and_then(|id| id.parse().ok())
-            .unwrap_or(i64::MAX);
-        let rows =
-            sqlx::query("SELECT * FROM audit WHERE audit_id < $1 ORDER BY audit_id DESC LIMIT $2")
-                .bind(before)
-                .bind(page.fetch())
-                .fetch_all(&self.reads)
-                .await?;
-        let entries: Result<Vec<_>, sqlx::Error> = rows
-            .iter()
-            .map(|row| {
-                Ok(AuditEntry {
-                    id: row.try_get("audit_id")?,
-                    at: row.try_get("at_ms")?,
-                    access_key_id: row.try_get("access_key_id")?,
-                    operation: row.try_get("operation")?,
-                    target: row.try_get("target")?,
-                    detail: row.try_get("detail")?,
-                })
-            })
-            .collect();
-        Ok(Paged::cut(entries?, page, |entry| entry.id.to_string()))
-    }
+/// Reads an entry.
+pub(super) fn entry(row: &SqliteRow) -> Result<AuditEntry, sqlx::Error> {
+    Ok(AuditEntry {
+        id: row.try_get("audit_id")?,
+        at: row.try_get("at_ms")?,
+        access_key_id: row.try_get("access_key_id")?,
+        operation: row.try_get("operation")?,
+        target: row.try_get("target")?,
+        detail: row.try_get("detail")?,
+    })
 }

@@ -1,4 +1,4 @@
-//! Which nodes have reported anything, a stretch at a time.
+//! Which nodes have reported anything, or lost it, a stretch at a time.
 //! Never reads a report's content: whether it is wanted is the caller's question.
 
 use super::{Store, StoreError};
@@ -6,7 +6,7 @@ use holdfast_protocol::NodeId;
 use sqlx::Row;
 
 impl Store {
-    /// Registered nodes that have reported, by id, after `after`, at most `limit`.
+    /// Registered nodes that have reported, or of which it is known that a record was lost, by id, after `after`, at most `limit`.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -17,7 +17,8 @@ impl Store {
     ) -> Result<Vec<NodeId>, StoreError> {
         let rows = sqlx::query(
             "SELECT n.node_id FROM nodes n WHERE n.deregistered_ms IS NULL AND n.node_id > $1 \
-             AND EXISTS (SELECT 1 FROM reports r WHERE r.node_id = n.node_id) \
+             AND (EXISTS (SELECT 1 FROM reports r WHERE r.node_id = n.node_id) \
+             OR EXISTS (SELECT 1 FROM gaps g WHERE g.node_id = n.node_id)) \
              ORDER BY n.node_id LIMIT $2",
         )
         .bind(after)

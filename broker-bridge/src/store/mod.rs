@@ -2,7 +2,8 @@
 //! Never decides what a state means, never reads a clock: times and ids come from the caller.
 //!
 //! Reads use a small pool of their own connections; every write goes through [`Writer`], which
-//! groups what waits into one transaction. Lists are paged by key ([`Page`], [`Paged`]).
+//! groups what waits into one transaction. Lists are paged by key ([`Page`], [`Paged`]). A statement
+//! whose text grows with a request is not kept prepared: each would take its own place in the caches.
 
 mod access_keys;
 mod activations;
@@ -16,6 +17,7 @@ pub(crate) mod invocations;
 pub(crate) mod nodes;
 mod open;
 pub(crate) mod outputs;
+mod overview;
 pub(crate) mod reports;
 mod retention;
 mod schema;
@@ -40,6 +42,7 @@ pub use nodes::{
     RegisterRefusal, Standing,
 };
 pub use outputs::OutputKey;
+pub use overview::{AuditFilter, NodeGap};
 pub use reports::{InventoryFilter, NodeCompliance, PatchState, StoredReport};
 pub use schema::SCHEMA_VERSION;
 pub use streams::{GapCount, NodeEvent};

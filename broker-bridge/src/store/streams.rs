@@ -4,6 +4,7 @@
 use super::error::{signed, unsigned};
 use super::{Page, Paged, Store, StoreError, UnixMs};
 use holdfast_protocol::{Class, NodeId, OutboxId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, SqliteConnection};
 
 /// Rows of one statement: 7 values each, far below SQLite's bound of 32,766.
@@ -174,6 +175,17 @@ fn class(number: i64) -> Result<Class, StoreError> {
     })
 }
 
+/// Reads the gaps of one stream.
+pub(super) fn gap(row: &SqliteRow) -> Result<GapCount, StoreError> {
+    Ok(GapCount {
+        class: class(row.try_get("class")?)?,
+        reason: row.try_get("reason")?,
+        gaps: unsigned(row.try_get("gaps")?),
+        records: unsigned(row.try_get("records")?),
+        latest: row.try_get("latest_ms")?,
+    })
+}
+
 impl Store {
     /// What was applied of an outbox, by class in the order of [`Class::ALL`].
     ///
@@ -197,17 +209,7 @@ impl Store {
             .bind(node.as_str())
             .fetch_all(&self.reads)
             .await?;
-        rows.iter()
-            .map(|row| {
-                Ok(GapCount {
-                    class: class(row.try_get("class")?)?,
-                    reason: row.try_get("reason")?,
-                    gaps: unsigned(row.try_get("gaps")?),
-                    records: unsigned(row.try_get("records")?),
-                    latest: row.try_get("latest_ms")?,
-                })
-            })
-            .collect()
+        rows.iter().map(gap).collect()
     }
 
     /// Events of a node, the newest first.

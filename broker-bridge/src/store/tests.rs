@@ -252,9 +252,68 @@ async fn old_entries_go_and_young_ones_stay() {
         .unwrap();
     assert_eq!(store.prune(Retention::default(), NOW).await.unwrap(), 1);
     assert_eq!(store.prune(Retention::default(), NOW).await.unwrap(), 0);
-    let left = store.audit(&Page::first(10)).await.unwrap().items;
+    let left = store
+        .audit(&Default::default(), &Page::first(10))
+        .await
+        .unwrap()
+        .items;
     assert_eq!(
         left.iter().map(|entry| entry.at).collect::<Vec<_>>(),
         [young]
     );
+}
+
+#[tokio::test]
+async fn changes_are_found_by_time_key_and_node() {
+    let (_dir, store) = open().await;
+    let named = |id: &str, name: &str| AccessKey {
+        access_key_id: id.into(),
+        secret: "s".into(),
+        name: name.into(),
+        created: NOW,
+        disabled: None,
+    };
+    for (id, name, at) in [("AKIA1", "alice", NOW), ("AKIA2", "bob", NOW + 10)] {
+        let caller = Caller::local_user("root", at);
+        store.add_access_key(caller, named(id, name)).await.unwrap();
+    }
+    let by = |id: &str| Caller {
+        access_key_id: id.into(),
+        now: NOW + 20,
+    };
+    store
+        .create_activation(by("AKIA1"), activation(1, ""))
+        .await
+        .unwrap();
+    let count = async |filter: AuditFilter, limit: u32| {
+        let mut page = Page::first(limit);
+        let mut ids = Vec::new();
+        loop {
+            let found = store.audit(&filter, &page).await.unwrap();
+            ids.extend(found.items.iter().map(|entry| entry.id));
+            let Some(next) = found.next else { break };
+            page.after = Some(next);
+        }
+        assert!(ids.is_sorted_by(|a, b| a > b), "newest first");
+        ids.len()
+    };
+    let key = |key: &str| AuditFilter {
+        key: Some(key.into()),
+        ..AuditFilter::default()
+    };
+    assert_eq!(count(AuditFilter::default(), 1).await, 3);
+    assert_eq!(count(key("alice"), 10).await, 1);
+    assert_eq!(count(key("AKIA1"), 10).await, 1);
+    assert_eq!(count(key("root"), 10).await, 2);
+    assert_eq!(count(key("carol"), 10).await, 0);
+    let since = AuditFilter {
+        since: Some(NOW + 10),
+        ..AuditFilter::default()
+    };
+    assert_eq!(count(since, 10).await, 2);
+    let node = AuditFilter {
+        node: Some(holdfast_protocol::NodeId::from_random([1; 9])),
+        ..AuditFilter::default()
+    };
+    assert_eq!(count(node, 10).await, 0);
 }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::api::context::Context;
 use crate::api::patch::detail;
-use crate::store::{Connectivity, Node, StoredReport, UnixMs};
+use crate::store::{Connectivity, GapCount, Node, StoredReport, UnixMs};
 
 /// Attribute and value.
 pub(super) type Entry = BTreeMap<String, String>;
@@ -35,6 +35,7 @@ pub(super) async fn gathered(
 ) -> Result<Option<Gathered>, ApiError> {
     match type_name {
         "AWS:ComplianceItem" => compliance_items(context, node).await,
+        inventory_schema::GAPS_TYPE => gaps(context, node).await,
         patch::SUMMARY_TYPE => {
             let report = report(context, node, type_name).await?;
             Ok(report.as_ref().and_then(patch_summary))
@@ -123,19 +124,48 @@ async fn compliance_items(
             .into_iter()
             .map(|item| compliance_item(&scan, item, captured))
             .collect();
-        let mut hash = Sha256::new();
-        for (name, value) in entries.iter().flatten() {
-            hash.update(name);
-            hash.update([0]);
-            hash.update(value);
-            hash.update([0]);
-        }
-        let hash = hash.finalize();
         Gathered {
             captured,
-            hash: hex::encode(hash.get(..8).unwrap_or_default()),
+            hash: hash_of(&entries),
             entries,
         }
+    }))
+}
+
+fn hash_of(entries: &[Entry]) -> String {
+    let mut hash = Sha256::new();
+    for (name, value) in entries.iter().flatten() {
+        hash.update(name);
+        hash.update([0]);
+        hash.update(value);
+        hash.update([0]);
+    }
+    hex::encode(hash.finalize().get(..8).unwrap_or_default())
+}
+
+/// What of the node's records will never arrive; none of a node that lost none. Captured when the last was learnt of.
+async fn gaps(context: &Context<'_>, node: &Node) -> Result<Option<Gathered>, ApiError> {
+    let gaps = context.store().gaps(node.id).await;
+    let gaps = gaps.map_err(|error| context.store_error(&error))?;
+    let Some(captured) = gaps.iter().map(|gap| gap.latest).max() else {
+        return Ok(None);
+    };
+    let entry = |gap: &GapCount| {
+        let values = [
+            ("Class", gap.class.name().to_owned()),
+            ("Reason", gap.reason.clone()),
+            ("LatestTime", capture_time(gap.latest)),
+            ("Gaps", gap.gaps.to_string()),
+            ("Records", gap.records.to_string()),
+        ];
+        let named = values.map(|(name, value)| (name.to_owned(), value));
+        Entry::from(named)
+    };
+    let entries: Vec<Entry> = gaps.iter().map(entry).collect();
+    Ok(Some(Gathered {
+        captured,
+        hash: hash_of(&entries),
+        entries,
     }))
 }
 

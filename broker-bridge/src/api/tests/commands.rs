@@ -149,7 +149,7 @@ async fn a_command_is_answered_with_all_that_was_asked_and_its_expiry() {
     assert_eq!(listed["Commands"][0]["CommandId"], id.as_str());
     let audit = api
         .store
-        .audit(&Page::first(1))
+        .audit(&Default::default(), &Page::first(1))
         .await
         .unwrap()
         .items

@@ -244,7 +244,7 @@ async fn an_activation_is_made_with_a_code_that_only_its_maker_sees() {
 
     let audit = api
         .store
-        .audit(&Page::first(1))
+        .audit(&Default::default(), &Page::first(1))
         .await
         .unwrap()
         .items
@@ -520,7 +520,12 @@ async fn tags_are_added_replaced_listed_and_removed() {
     let listed = api.ok("ListTagsForResource", &of(json!({}))).await;
     assert_eq!(listed["TagList"], json!([{"Key": "site", "Value": "west"}]));
 
-    let audit = api.store.audit(&Page::first(2)).await.unwrap().items;
+    let audit = api
+        .store
+        .audit(&Default::default(), &Page::first(2))
+        .await
+        .unwrap()
+        .items;
     let operations: Vec<&str> = audit.iter().map(|entry| entry.operation.as_str()).collect();
     assert_eq!(operations, ["RemoveTagsFromResource", "AddTagsToResource"]);
 }

@@ -7,6 +7,7 @@ mod compliance;
 mod documents;
 mod errors;
 mod fleet;
+mod gaps;
 mod lists;
 mod mutations;
 mod reports;

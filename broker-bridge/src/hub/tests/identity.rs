@@ -79,6 +79,23 @@ async fn a_newer_connection_takes_over_and_the_older_ones_end_says_nothing() {
 }
 
 #[tokio::test]
+async fn a_node_that_another_process_deregistered_is_disconnected() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let seen = world.store().audit_head().await.unwrap();
+    let caller = Caller::local_user("operator", world.caller().now);
+    super::super::deregister(world.store(), caller, agent.node)
+        .await
+        .unwrap();
+    assert!(wire.mailbox.closed().is_none());
+    let newest = world.hub.follow(seen).await;
+    assert!(wire.mailbox.closed().is_some());
+    assert!(newest > seen);
+    assert_eq!(world.hub.follow(newest).await, newest);
+}
+
+#[tokio::test]
 async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
     let world = World::new().await;
     let mut agent = world.agent(1).await;
@@ -114,7 +131,7 @@ async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
     );
     let audit = world
         .store()
-        .audit(&crate::store::Page::first(1))
+        .audit(&Default::default(), &crate::store::Page::first(1))
         .await
         .unwrap()
         .items;
