@@ -202,7 +202,11 @@ impl Store {
         query
             .push(" ORDER BY activation_id LIMIT ")
             .push_bind(page.fetch());
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         let items = rows.iter().map(activation).collect::<Result<_, _>>()?;
         Ok(Paged::cut(items, page, |activation| {
             activation.id.to_string()

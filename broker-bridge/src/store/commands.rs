@@ -415,7 +415,11 @@ impl Store {
         query
             .push(" ORDER BY requested_ms DESC, command_id DESC LIMIT ")
             .push_bind(page.fetch());
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         let items = rows.iter().map(command).collect::<Result<_, _>>()?;
         Ok(Paged::cut(items, page, |command: &Command| {
             request_key(command.requested, &command.id.to_string())

@@ -480,7 +480,11 @@ impl Store {
         }
         query.push(" ORDER BY requested_ms DESC, command_id DESC, node_id DESC LIMIT ");
         query.push_bind(page.fetch());
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         let items = rows.iter().map(invocation).collect::<Result<_, _>>()?;
         Ok(Paged::cut(items, page, |item: &InvocationRecord| {
             request_key(item.requested, &format!("{}:{}", item.command, item.node))

@@ -495,7 +495,11 @@ impl Store {
         query
             .push(" ORDER BY node_id LIMIT ")
             .push_bind(page.fetch());
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         let items = rows.iter().map(node).collect::<Result<_, _>>()?;
         Ok(Paged::cut(items, page, |node| node.id.to_string()))
     }
@@ -552,7 +556,11 @@ impl Store {
         );
         push_in(&mut query, "resource_id", &ids);
         query.push(" ORDER BY resource_id, key");
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         rows.iter()
             .map(|row| {
                 let id: String = row.try_get("resource_id")?;

@@ -12,6 +12,10 @@ use std::time::Duration;
 
 /// Connections that read.
 const READERS: u32 = 4;
+/// Pages that each reader keeps: the system's page cache holds what they share.
+const READER_CACHE_KIB: u32 = 512;
+/// Pages that the writer keeps: what one transaction changes, and the upper pages of the indexes.
+const WRITER_CACHE_KIB: u32 = 2048;
 /// How long a statement waits for another process's lock, such as the command line's.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -27,8 +31,10 @@ impl Store {
             path: path.clone(),
             source,
         };
-        let options = options(&path);
-        let mut connection = options.connect().await.map_err(database)?;
+        let mut connection = options(&path, WRITER_CACHE_KIB)
+            .connect()
+            .await
+            .map_err(database)?;
         migrate(&mut connection).await.map_err(|why| match why {
             MigrateError::Newer { found } => OpenError::Newer {
                 path: path.clone(),
@@ -40,7 +46,7 @@ impl Store {
         let reads = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
-            .connect_with(options.read_only(true))
+            .connect_with(options(&path, READER_CACHE_KIB).read_only(true))
             .await
             .map_err(database)?;
         Ok(Self {
@@ -91,7 +97,7 @@ impl Store {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+fn options(path: &Path, cache_kib: u32) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -100,7 +106,8 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY)
         .statement_cache_capacity(256)
-        .pragma("cache_size", "-16384")
+        // Negative: KiB instead of pages.
+        .pragma("cache_size", format!("-{cache_kib}"))
         .pragma("wal_autocheckpoint", "2000")
         // Statements hold what users send: they belong in no log.
         .disable_statement_logging()

@@ -323,7 +323,11 @@ impl Store {
         query.push_bind(node.to_string());
         push_in(&mut query, "type_name", types);
         query.push(" ORDER BY type_name");
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         rows.iter().map(stored).collect()
     }
 
@@ -389,7 +393,11 @@ impl Store {
         query
             .push(" ORDER BY node_id LIMIT ")
             .push_bind(page.fetch());
-        let rows = query.build().fetch_all(&self.reads).await?;
+        let rows = query
+            .build()
+            .persistent(false)
+            .fetch_all(&self.reads)
+            .await?;
         let states = rows.iter().map(|row| {
             let summary: String = row.try_get("summary")?;
             Ok(PatchState {
