@@ -56,18 +56,19 @@ pub struct Opened {
 }
 
 /// Joins what the bridge has applied of a stream with what the node says of it at hello. A life
-/// of the outbox that is not known begins where the node's acknowledgement stands.
+/// of the outbox that is not known begins where the node's acknowledgement stands; what was
+/// acknowledged above `before`, the last sequence applied of the life that was known last, was
+/// acknowledged to a bridge that this one does not remember to be.
 /// `None`: the head is impossible.
 #[must_use]
-pub fn open(applied: Option<u64>, head: StreamHead) -> Option<Opened> {
+pub fn open(applied: Option<u64>, before: u64, head: StreamHead) -> Option<Opened> {
     if head.acked > head.head || i64::try_from(head.head).is_err() {
         return None;
     }
-    let applied = applied.unwrap_or(0);
     Some(Opened {
-        last: applied.max(head.acked),
-        lost: head.acked.saturating_sub(applied),
-        regressed: applied > head.head,
+        last: applied.unwrap_or(0).max(head.acked),
+        lost: head.acked.saturating_sub(applied.unwrap_or(before)),
+        regressed: applied.is_some_and(|applied| applied > head.head),
     })
 }
 
@@ -97,7 +98,7 @@ mod tests {
             acked: 10,
         };
         assert_eq!(
-            open(Some(7), head),
+            open(Some(7), 0, head),
             Some(Opened {
                 last: 10,
                 lost: 3,
@@ -105,7 +106,7 @@ mod tests {
             })
         );
         assert_eq!(
-            open(None, head),
+            open(None, 0, head),
             Some(Opened {
                 last: 10,
                 lost: 10,
@@ -113,7 +114,7 @@ mod tests {
             })
         );
         assert_eq!(
-            open(Some(11), head),
+            open(Some(11), 0, head),
             Some(Opened {
                 last: 11,
                 lost: 0,
@@ -121,14 +122,26 @@ mod tests {
             })
         );
         assert_eq!(
-            open(Some(13), head),
+            open(Some(13), 0, head),
             Some(Opened {
                 last: 13,
                 lost: 0,
                 regressed: true
             })
         );
-        assert_eq!(open(None, StreamHead { head: 1, acked: 2 }), None);
+        assert_eq!(open(None, 0, StreamHead { head: 1, acked: 2 }), None);
+    }
+
+    #[test]
+    fn a_new_life_of_the_outbox_has_lost_nothing_that_an_older_one_acknowledged() {
+        let head = StreamHead {
+            head: 12,
+            acked: 10,
+        };
+        let lost = |before| open(None, before, head).unwrap().lost;
+        assert_eq!(lost(15), 0);
+        assert_eq!(lost(10), 0);
+        assert_eq!(lost(7), 3);
     }
 
     proptest! {

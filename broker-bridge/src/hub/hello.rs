@@ -7,7 +7,7 @@ use super::session::{Dating, Greeted, Session};
 use crate::mqtt::{CloseReason, Verdict};
 use crate::store::error::{signed, unsigned};
 use crate::store::streams::{
-    NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, save_head,
+    NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, outbox_of, save_head,
 };
 use crate::store::{Caller, StoreError, UnixMs, commands, invocations, reports};
 use holdfast_bridge_core::invocation::Event;
@@ -129,7 +129,7 @@ async fn greet(
         hello.token.as_ref(),
         context.random,
     );
-    let Some(acks) = open_streams(connection, context, hello).await? else {
+    let Some(acks) = open_streams(connection, context, hello, known.outbox).await? else {
         let detail = "the hello's stream heads are impossible".to_owned();
         return Ok(Outcome::Refused(
             HelloRefusalReason::Later(IMPOSSIBLE_MS),
@@ -192,17 +192,22 @@ async fn open_streams(
     connection: &mut SqliteConnection,
     context: &Context,
     hello: &Hello,
+    life: Option<i64>,
 ) -> Result<Option<[u64; 4]>, StoreError> {
     let node = context.node;
     let applied = heads(connection, node, hello.outbox).await?;
+    let older = match life {
+        Some(life) => heads(connection, node, outbox_of(life)).await?,
+        None => [None; 4],
+    };
     let mut acks = [0; 4];
-    for (((class, applied), head), ack) in Class::ALL
+    for (((class, (applied, before)), head), ack) in Class::ALL
         .into_iter()
-        .zip(applied)
+        .zip(applied.into_iter().zip(older))
         .zip(hello.streams)
         .zip(&mut acks)
     {
-        let Some(opened) = open(applied, head) else {
+        let Some(opened) = open(applied, before.unwrap_or(0), head) else {
             return Ok(None);
         };
         *ack = opened.last;

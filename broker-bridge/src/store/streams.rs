@@ -18,6 +18,11 @@ pub(crate) fn outbox_number(outbox: OutboxId) -> i64 {
     i64::from_le_bytes(outbox.0.to_le_bytes())
 }
 
+/// Reads [`outbox_number`].
+pub(crate) fn outbox_of(number: i64) -> OutboxId {
+    OutboxId(u64::from_le_bytes(number.to_le_bytes()))
+}
+
 /// Loads what was applied of an outbox; `None` of a stream that is not known.
 pub(crate) async fn heads(
     connection: &mut SqliteConnection,
