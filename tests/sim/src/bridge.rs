@@ -11,7 +11,7 @@ use holdfast_protocol::down::{self, Cancel, Down};
 use holdfast_protocol::report::Table;
 use holdfast_protocol::seal::{Address, Sealer};
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::InvocationUpdate;
+use holdfast_protocol::up::{Class, InvocationUpdate};
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
 use std::collections::BTreeMap;
 
@@ -44,8 +44,8 @@ pub(crate) struct NodeRow {
     applied: BTreeMap<OutboxId, [u64; 4]>,
     counter: u64,
     pub(crate) quarantined: bool,
-    /// A power cut took records that were never told; their place came as a gap.
-    damaged: bool,
+    /// The life of its outbox that was heard of last.
+    life: Option<OutboxId>,
     pub(crate) tables: Vec<Table>,
 }
 
@@ -56,6 +56,24 @@ pub(crate) struct Store {
     pub(crate) commands: BTreeMap<CommandId, CommandRow>,
     /// Records that will never come, counted.
     pub(crate) gaps: u64,
+}
+
+/// What the bridge has taken of a stream, for whoever keeps the accounts.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A hello: the bridge goes on above `last`. `before`: where a life of the outbox begins that
+    /// it does not know.
+    Opened {
+        stream: (NodeId, OutboxId, Class),
+        before: u64,
+        last: u64,
+    },
+    /// A record, or a gap where it begins and ends.
+    Record {
+        stream: (NodeId, OutboxId, Class),
+        gap_from: Option<u64>,
+        last: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -111,6 +129,8 @@ pub(crate) struct Bridge {
     pub(crate) clock_jump_ms: i64,
     /// What nodes said that contradicts what was known of them.
     pub(crate) contradictions: Vec<(NodeId, String)>,
+    /// What was taken since somebody looked.
+    pub(crate) heard: Vec<Heard>,
 }
 
 impl Bridge {
@@ -125,6 +145,7 @@ impl Bridge {
             out: Vec::new(),
             clock_jump_ms: 0,
             contradictions: Vec::new(),
+            heard: Vec::new(),
         }
     }
 

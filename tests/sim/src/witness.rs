@@ -1,7 +1,9 @@
 //! Who saw what: the invariants of the architecture, asserted after each event and at the end.
 //! Never tells either side anything.
 
-use crate::bridge::Bridge;
+mod streams;
+
+use crate::bridge::{Bridge, Heard};
 use crate::machine::Machine;
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
@@ -9,6 +11,7 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Answer, InvocationState, Up};
 use holdfast_protocol::{CommandId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
+use streams::{Account, Streams};
 
 /// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival.
 const EXPIRY_SLACK_MS: u64 = 10_000;
@@ -29,6 +32,8 @@ pub(crate) struct Witness {
     answered: BTreeSet<(NodeId, CommandId)>,
     /// Results that the bridge has committed; nothing may replace one.
     results: BTreeMap<(NodeId, CommandId), InvocationState>,
+    streams: Streams,
+    backup: Account,
 }
 
 impl Witness {
@@ -72,6 +77,12 @@ impl Witness {
                 let sequence = Raw::read(frame).map_or(0, |raw| raw.sequence);
                 if sequence > durable {
                     let what = format!("{node} tells record {sequence} before it is durable");
+                    self.fault = Some(what);
+                }
+                // A disk that was rolled back gives its numbers out again.
+                if let Err(what) = self.streams.tells(node, class, frame)
+                    && !self.rolled_back.contains(&node)
+                {
                     self.fault = Some(what);
                 }
             }
@@ -122,6 +133,17 @@ impl Witness {
     pub(crate) fn bridge_restored(&mut self) {
         self.amnesia = true;
         self.results.clear();
+        self.streams.restore(self.backup.clone());
+    }
+
+    /// The bridge is backed up.
+    pub(crate) fn backed_up(&mut self) {
+        self.backup = self.streams.account();
+    }
+
+    /// The bridge takes records.
+    pub(crate) fn hears(&mut self, heard: &Heard) -> Result<(), String> {
+        self.streams.hears(heard, self.amnesia)
     }
 
     /// The bridge's clock jumps: what has expired is no longer the same for both sides.
@@ -208,10 +230,17 @@ impl Witness {
                 {
                     return Err(format!("{node}: {id} was taken in, and is lost"));
                 }
-                self.judge_output(*node, *id, row)?;
+                self.judge_result(*node, *id, row)?;
             }
         }
+        if bridge.store.gaps != self.streams.gaps() {
+            let (counted, lost) = (bridge.store.gaps, self.streams.gaps());
+            return Err(format!(
+                "{lost} records are lost, and the bridge counts {counted}"
+            ));
+        }
         for machine in machines {
+            self.judge_outputs(machine.node, bridge)?;
             let row = bridge.store.nodes.get(&machine.node);
             if row.and_then(|row| row.tables.first()) != machine.gathered.as_ref() {
                 return Err(format!("{}: the bridge has another state", machine.node));
@@ -220,8 +249,27 @@ impl Witness {
         Ok(())
     }
 
-    /// All output of a result that was told is there.
-    fn judge_output(
+    /// The bridge has all output that was told and not lost, each piece where it belongs.
+    fn judge_outputs(&self, node: NodeId, bridge: &Bridge) -> Result<(), String> {
+        if self.rolled_back.contains(&node) {
+            return Ok(());
+        }
+        self.streams.judge(node)?;
+        for ((id, step), told) in self.streams.outputs(node) {
+            let row = bridge.store.commands.get(&id);
+            let row = row.and_then(|row| row.rows.get(&node));
+            let came = row.map(|row| row.output_bytes.get(&step).copied().unwrap_or(0));
+            if came.is_some_and(|came| came != told) {
+                return Err(format!(
+                    "{node}: {told} bytes of step {step} of {id} were told, {came:?} came"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// All output that a result speaks of is there.
+    fn judge_result(
         &self,
         node: NodeId,
         id: CommandId,

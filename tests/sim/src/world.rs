@@ -439,6 +439,11 @@ impl World {
 
     /// What must hold at every moment.
     fn check(&mut self) -> Result<(), Violation> {
+        for heard in std::mem::take(&mut self.bridge.heard) {
+            self.witness
+                .hears(&heard)
+                .map_err(|why| self.violation(why))?;
+        }
         for (node, what) in std::mem::take(&mut self.bridge.contradictions) {
             // A disk that forgot what it told may tell it otherwise; the first result stays.
             if !self.witness.has_rolled_back(node) {

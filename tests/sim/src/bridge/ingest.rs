@@ -1,7 +1,7 @@
 //! What nodes say, applied once and in order by the bridge's real core.
 //! Never applies a record of a session that is not open.
 
-use super::{BUSY_MS, Bridge, Incoming, Out, Session};
+use super::{BUSY_MS, Bridge, Heard, Incoming, Out, Session};
 use holdfast_bridge_core::invocation::{Event, Stage};
 use holdfast_bridge_core::report::{self, Applied, BASES_MAX};
 use holdfast_bridge_core::stream::{self, Acceptance};
@@ -96,28 +96,28 @@ impl Bridge {
         let token = chain.issued.clone();
         row.chain = Some(chain);
         let applied = row.applied.get(&hello.outbox).copied();
+        let life = row.life.and_then(|life| row.applied.get(&life));
+        let older = life.copied().unwrap_or_default();
         let mut acks = [0; 4];
         let mut regressed = false;
         for (class, ack) in Class::ALL.into_iter().zip(&mut acks) {
-            let known = applied.and_then(|applied| applied.get(class.index()).copied());
-            let head = hello
-                .streams
-                .get(class.index())
-                .copied()
-                .unwrap_or_default();
-            if let Some(opened) = stream::open(known, head) {
+            let of = |applied: [u64; 4]| applied.get(class.index()).copied();
+            let head = hello.streams.get(class.index()).copied();
+            let before = of(older).unwrap_or(0);
+            let opened = stream::open(applied.and_then(of), before, head.unwrap_or_default());
+            if let Some(opened) = opened {
                 *ack = opened.last;
                 regressed |= opened.regressed;
-                // In a new life of the outbox nothing is missing that an older one acknowledged.
-                let lost = known.map_or(0, |_| opened.lost);
-                self.store.gaps += lost;
-                // What a restored bridge has lost of an output is counted; the rest still comes.
-                row.damaged |= lost > 0;
+                self.store.gaps += opened.lost;
+                self.heard.push(Heard::Opened {
+                    stream: (node, hello.outbox, class),
+                    before,
+                    last: opened.last,
+                });
             }
         }
-        if !regressed {
-            row.applied.insert(hello.outbox, acks);
-        }
+        row.life = Some(hello.outbox);
+        row.applied.insert(hello.outbox, acks);
         let held: Vec<_> = row
             .tables
             .iter()
@@ -204,12 +204,16 @@ impl Bridge {
                 return self.contradictions.push((node, what));
             }
         }
+        self.heard.push(Heard::Record {
+            stream: (node, outbox, class),
+            gap_from: gap,
+            last: sequence,
+        });
         match record {
             Record::Invocation(update) => self.update(node, update),
             Record::Output(chunk) => self.output(node, &chunk),
             Record::Report(report) => self.report(node, report),
             Record::Gap(gap) => {
-                row.damaged |= gap.reason == GapReason::Damaged;
                 let kept = matches!(class, Class::Result | Class::Audit);
                 if kept && gap.reason == GapReason::Evicted {
                     let what = format!("gave up records of {class:?}");
@@ -264,7 +268,6 @@ impl Bridge {
     }
 
     fn output(&mut self, node: NodeId, chunk: &OutputChunk) {
-        let damaged = self.store.nodes.get(&node).is_some_and(|row| row.damaged);
         let row = self.store.commands.get_mut(&chunk.command);
         let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
             return;
@@ -273,11 +276,6 @@ impl Bridge {
         // A step that asked for a reboot begins its output anew.
         if chunk.offset == 0 {
             *bytes = 0;
-        }
-        if u64::from(chunk.offset) != *bytes && !damaged {
-            let id = chunk.command;
-            let what = format!("output of {id} goes on at {}, not at {bytes}", chunk.offset);
-            self.contradictions.push((node, what));
         }
         *bytes += chunk.bytes.len() as u64;
     }

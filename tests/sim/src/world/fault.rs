@@ -119,7 +119,10 @@ impl World {
             Fault::Replay { machine, pick } => self.replay(machine, pick)?,
             Fault::BridgeDies { ms } => self.bridge_dies(ms, false),
             Fault::BridgeStarts { restored } => self.bridge_starts(restored),
-            Fault::Backup => self.backup = Some(self.bridge.store.clone()),
+            Fault::Backup => {
+                self.backup = Some(self.bridge.store.clone());
+                self.witness.backed_up();
+            }
             Fault::BridgeRestored { ms } => {
                 let restored = self.backup.is_some();
                 self.bridge_dies(ms, restored);
