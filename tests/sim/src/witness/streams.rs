@@ -7,6 +7,8 @@ use holdfast_protocol::{CommandId, NodeId, OutboxId};
 use std::collections::BTreeMap;
 
 type Stream = (NodeId, OutboxId, Class);
+/// One life of a node's outbox: what each record means, and its frame.
+type History = BTreeMap<u64, (Told, Vec<u8>)>;
 
 /// What a told record means for the output of its command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(crate) struct Account {
 /// All streams.
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
-    told: BTreeMap<(NodeId, OutboxId), BTreeMap<u64, (Told, Vec<u8>)>>,
+    told: BTreeMap<(NodeId, OutboxId), History>,
     account: Account,
 }
 
@@ -202,10 +204,7 @@ impl Streams {
         Ok(())
     }
 
-    fn lives(
-        &self,
-        node: NodeId,
-    ) -> impl Iterator<Item = (&(NodeId, OutboxId), &BTreeMap<u64, (Told, Vec<u8>)>)> {
+    fn lives(&self, node: NodeId) -> impl Iterator<Item = (&(NodeId, OutboxId), &History)> {
         self.told.iter().filter(move |((of, _), _)| *of == node)
     }
 }
