@@ -48,7 +48,8 @@ def items(scanned, ssm):
 def test_the_scan_on_command_is_the_one_that_shows(scanned, state, fleet):
     command = scanned[1]
     assert (state["Operation"], state["InstanceId"]) == ("Scan", scanned[0])
-    assert state["BaselineId"] == "AWS-DebianDefaultBaseline"
+    # A built-in baseline's id is taken from its name, AWS-DebianDefaultBaseline.
+    assert state["BaselineId"] == "pb-e60c4c3e50df36b2f"
     assert command["RequestedDateTime"].replace(microsecond=0) <= state["OperationStartTime"]
     assert state["OperationStartTime"] <= state["OperationEndTime"]
 

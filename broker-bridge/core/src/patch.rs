@@ -5,6 +5,7 @@
 //! for each patch; columns have the names of the API's members and are read by name.
 
 use crate::inventory::cell;
+use holdfast_documents::DocumentHash;
 use holdfast_protocol::report::Table;
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +119,23 @@ pub fn state_name(state: &str) -> &str {
     NAMES.into_iter().find(same).unwrap_or(state)
 }
 
+/// A baseline's id in the API's form, `pb-` and 17 hexadecimal digits. Nodes name a baseline without an id, such as
+/// the built-in ones, by its name: its id is then taken from the name's hash, the same on every bridge.
+#[must_use]
+pub fn baseline_id(given: &str) -> String {
+    let digits = given.strip_prefix("pb-").unwrap_or_default();
+    let is_id = digits.len() == 17
+        && digits
+            .bytes()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    if is_id || given.is_empty() {
+        return given.to_owned();
+    }
+    let hash = DocumentHash::of(given.as_bytes()).to_string();
+    let digits: String = hash.chars().take(17).collect();
+    format!("pb-{digits}")
+}
+
 impl PatchSummary {
     /// Reads the one row of a summary's table; `None` when it has none.
     #[must_use]
@@ -126,7 +144,7 @@ impl PatchSummary {
         let text = |column: &str| cell(table, 0, column).to_owned();
         let count = |column: &str| cell(table, 0, column).trim().parse().unwrap_or(0);
         Some(Self {
-            baseline_id: text("BaselineId"),
+            baseline_id: baseline_id(cell(table, 0, "BaselineId")),
             patch_group: text("PatchGroup"),
             snapshot_id: text("SnapshotId"),
             operation: text("Operation"),
@@ -184,12 +202,26 @@ mod tests {
     fn columns_are_read_by_name_and_may_be_missing() {
         let summary = table(
             &["BaselineId", "MissingCount", "Operation", "FailedCount"],
-            &[&["pb-1", "7", "Scan", "many"]],
+            &[&["pb-0123456789abcdef0", "7", "Scan", "many"]],
         );
         let summary = PatchSummary::from_table(&summary).unwrap();
-        assert_eq!((summary.baseline_id.as_str(), summary.missing), ("pb-1", 7));
+        assert_eq!(
+            (summary.baseline_id.as_str(), summary.missing),
+            ("pb-0123456789abcdef0", 7)
+        );
         assert_eq!((summary.failed, summary.patch_group.as_str()), (0, ""));
         assert_eq!(PatchSummary::from_table(&table(&["BaselineId"], &[])), None);
+    }
+
+    #[test]
+    fn a_baseline_that_is_named_has_an_id_of_the_apis_form_all_the_same() {
+        let built_in = baseline_id("AWS-DebianDefaultPatchBaseline");
+        assert_eq!(built_in, baseline_id("AWS-DebianDefaultPatchBaseline"));
+        assert_ne!(built_in, baseline_id("pb-1"));
+        for id in [built_in, baseline_id("pb-0123456789ABCDEF0")] {
+            assert_eq!(baseline_id(&id), id, "an id stays what it is");
+            assert_eq!(id.len(), 20);
+        }
     }
 
     #[test]

@@ -45,10 +45,11 @@ pub(super) async fn list_items(
     let mut items = Vec::new();
     for id in &ids {
         let skip = if id.as_str() == within { passed } else { 0 };
-        let found = items_of(context, *id, &conditions).await?;
         let room = limit - items.len();
-        let more = found.len().saturating_sub(skip) > room;
-        items.extend(found.into_iter().skip(skip).take(room));
+        let mut found = items_of(context, *id, &conditions, skip, room.saturating_add(1)).await?;
+        let more = found.len() > room;
+        found.truncate(room);
+        items.extend(found);
         if more {
             passed = skip + room;
             let next = pager.token(Some(format!("{id} {passed}")))?;
@@ -109,10 +110,14 @@ async fn resources(
     Ok(ids)
 }
 
+/// The items of a node that meet every condition: `take` of them after the first `skip`. A node has thousands, so only
+/// those are made ready to be shown.
 async fn items_of(
     context: &Context<'_>,
     id: NodeId,
     conditions: &[Condition],
+    skip: usize,
+    take: usize,
 ) -> Result<Vec<ComplianceItem>, ApiError> {
     let found = context.store().compliance_items(id).await;
     let Some((scan, items, captured)) = found.map_err(|error| context.store_error(&error))? else {
@@ -124,7 +129,7 @@ async fn items_of(
             .iter()
             .all(|condition| condition.is_met_by(value(condition).as_deref()))
     };
-    let wanted = items.into_iter().filter(meets);
+    let wanted = items.into_iter().filter(meets).skip(skip).take(take);
     Ok(wanted
         .map(|item| shown(id, &scan, item, captured))
         .collect())

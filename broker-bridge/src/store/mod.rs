@@ -43,7 +43,7 @@ pub use nodes::{
 };
 pub use outputs::OutputKey;
 pub use overview::{AuditFilter, NodeGap};
-pub use reports::{InventoryFilter, NodeCompliance, PatchState, StoredReport};
+pub use reports::{PatchState, StoredReport};
 pub use schema::SCHEMA_VERSION;
 pub use streams::{GapCount, NodeEvent};
 pub use tags::{ResourceType, Tag, TagError};

@@ -3,8 +3,7 @@
 
 use super::activations::push_in;
 use super::{Page, Paged, Store, StoreError, UnixMs};
-use holdfast_bridge_core::compliance::{self, Item, Summary};
-use holdfast_bridge_core::inventory::{Condition, Entry, entries};
+use holdfast_bridge_core::compliance::{self, Item};
 use holdfast_bridge_core::patch::{self, Patch, PatchSummary};
 use holdfast_protocol::NodeId;
 use holdfast_protocol::report::{Table, TableHash, TypeName};
@@ -26,15 +25,6 @@ pub struct StoredReport {
     pub table: Table,
 }
 
-/// A condition on a node: any entry of its report of this type meets it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InventoryFilter {
-    /// The report's type.
-    pub type_name: String,
-    /// The condition.
-    pub condition: Condition,
-}
-
 /// A node's patch state, as its last scan left it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PatchState {
@@ -42,19 +32,6 @@ pub struct PatchState {
     pub node: NodeId,
     /// The summary.
     pub summary: PatchSummary,
-    /// When it was captured.
-    pub captured: UnixMs,
-}
-
-/// A node's compliance in one type.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NodeCompliance {
-    /// The node.
-    pub node: NodeId,
-    /// Such as `Patch`.
-    pub compliance_type: String,
-    /// Counts by severity.
-    pub summary: Summary,
     /// When it was captured.
     pub captured: UnixMs,
 }
@@ -221,6 +198,23 @@ pub(crate) async fn wanted(
         .collect()
 }
 
+/// Sets a node's patch group to the value of its tag `Patch Group` or `PatchGroup`; without one to what its scan said.
+pub(super) async fn refresh_patch_group(
+    connection: &mut SqliteConnection,
+    node: &str,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE patch_states SET patch_group = coalesce((SELECT value FROM tags \
+         WHERE resource_type = 'ManagedInstance' AND resource_id = $1 \
+         AND key IN ('Patch Group', 'PatchGroup') ORDER BY key LIMIT 1), \
+         json_extract(summary, '$.patch_group'), '') WHERE node_id = $1",
+    )
+    .bind(node.to_owned())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
 /// Derives patch state and compliance from the newest reports of a scan.
 pub(crate) async fn derive(
     connection: &mut SqliteConnection,
@@ -251,6 +245,7 @@ pub(crate) async fn derive(
     .bind(captured)
     .execute(&mut *connection)
     .await?;
+    refresh_patch_group(connection, node.as_str()).await?;
     let text = serde_json::to_string(&summary).map_err(|_| corrupt("compliance"))?;
     sqlx::query(
         "INSERT INTO compliance (node_id, compliance_type, compliant, severity, summary, captured_ms) \
@@ -309,73 +304,6 @@ impl Store {
         row.as_ref().map(stored).transpose()
     }
 
-    /// A node's newest reports, by type. `types`: only these, where any are given.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn reports(
-        &self,
-        node: NodeId,
-        types: &[String],
-    ) -> Result<Vec<StoredReport>, StoreError> {
-        let mut query =
-            QueryBuilder::new("SELECT * FROM reports WHERE generation = 0 AND node_id = ");
-        query.push_bind(node.to_string());
-        push_in(&mut query, "type_name", types);
-        query.push(" ORDER BY type_name");
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        rows.iter().map(stored).collect()
-    }
-
-    /// Nodes that have reported and meet every filter, by id.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn inventory_nodes(
-        &self,
-        filters: &[InventoryFilter],
-        page: &Page,
-    ) -> Result<Paged<NodeId>, StoreError> {
-        let mut after = page.after.clone().unwrap_or_default();
-        let mut found = Vec::new();
-        let wanted = page.limit.max(1) as usize + 1;
-        while found.len() < wanted {
-            let rows = sqlx::query(
-                "SELECT DISTINCT r.node_id FROM reports r JOIN nodes n ON n.node_id = r.node_id \
-                 WHERE r.generation = 0 AND n.deregistered_ms IS NULL AND r.node_id > $1 \
-                 ORDER BY r.node_id LIMIT 64",
-            )
-            .bind(&after)
-            .fetch_all(&self.reads)
-            .await?;
-            let Some(last) = rows.last() else { break };
-            after = last.try_get("node_id")?;
-            for row in &rows {
-                let node = node_id(row)?;
-                if self.meets(node, filters).await? {
-                    found.push(node);
-                }
-            }
-        }
-        found.truncate(wanted);
-        Ok(Paged::cut(found, page, ToString::to_string))
-    }
-
-    async fn meets(&self, node: NodeId, filters: &[InventoryFilter]) -> Result<bool, StoreError> {
-        for filter in filters {
-            let report = self.report(node, &filter.type_name).await?;
-            let holds = |entry: Entry| filter.condition.holds(&entry);
-            if !report.is_some_and(|report| entries(&report.table).any(holds)) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// Patch states by node. `nodes` and `groups`: only these, where any are given.
     ///
     /// # Errors
@@ -400,9 +328,14 @@ impl Store {
             .await?;
         let states = rows.iter().map(|row| {
             let summary: String = row.try_get("summary")?;
+            let summary: PatchSummary =
+                serde_json::from_str(&summary).map_err(|_| corrupt("patch state"))?;
             Ok(PatchState {
                 node: node_id(row)?,
-                summary: serde_json::from_str(&summary).map_err(|_| corrupt("patch state"))?,
+                summary: PatchSummary {
+                    patch_group: row.try_get("patch_group")?,
+                    ..summary
+                },
                 captured: row.try_get("captured_ms")?,
             })
         });
@@ -410,6 +343,18 @@ impl Store {
         Ok(Paged::cut(states, page, |state: &PatchState| {
             state.node.to_string()
         }))
+    }
+
+    /// The patch group of a node that was scanned.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn patch_group(&self, node: NodeId) -> Result<Option<String>, StoreError> {
+        let row = sqlx::query("SELECT patch_group FROM patch_states WHERE node_id = $1")
+            .bind(node.as_str())
+            .fetch_optional(&self.reads)
+            .await?;
+        Ok(row.map(|row| row.try_get("patch_group")).transpose()?)
     }
 
     /// A node's patches, by title. Bounded by the wire's rows of one report.
@@ -435,39 +380,13 @@ impl Store {
         let Some(scan) = self.report(node, patch::SUMMARY_TYPE).await? else {
             return Ok(None);
         };
-        let Some(summary) = PatchSummary::from_table(&scan.table) else {
+        let Some(mut summary) = PatchSummary::from_table(&scan.table) else {
             return Ok(None);
         };
+        if let Some(group) = self.patch_group(node).await? {
+            summary.patch_group = group;
+        }
         let items = compliance::items(&summary, self.patches(node).await?).collect();
         Ok(Some((summary, items, scan.captured)))
-    }
-
-    /// Compliance by node and type.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn compliance(&self, page: &Page) -> Result<Paged<NodeCompliance>, StoreError> {
-        let after = page.after.clone().unwrap_or_default();
-        let rows = sqlx::query(
-            "SELECT c.* FROM compliance c WHERE c.node_id || ':' || c.compliance_type > $1 \
-             ORDER BY c.node_id, c.compliance_type LIMIT $2",
-        )
-        .bind(after)
-        .bind(page.fetch())
-        .fetch_all(&self.reads)
-        .await?;
-        let items = rows.iter().map(|row| {
-            let summary: String = row.try_get("summary")?;
-            Ok(NodeCompliance {
-                node: node_id(row)?,
-                compliance_type: row.try_get("compliance_type")?,
-                summary: serde_json::from_str(&summary).map_err(|_| corrupt("compliance"))?,
-                captured: row.try_get("captured_ms")?,
-            })
-        });
-        let items = items.collect::<Result<_, StoreError>>()?;
-        Ok(Paged::cut(items, page, |item: &NodeCompliance| {
-            format!("{}:{}", item.node, item.compliance_type)
-        }))
     }
 }

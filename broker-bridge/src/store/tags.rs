@@ -1,6 +1,7 @@
 //! Tags of resources. Never knows what a tag means: targets are the core's.
 
 use super::audit::record;
+use super::reports::refresh_patch_group;
 use super::{Caller, Store, StoreError};
 use sqlx::{Row, SqliteConnection};
 
@@ -155,6 +156,7 @@ impl Store {
                         return Err(TagError::NoSuchResource { resource_type, id });
                     }
                     put_tags(connection, resource_type, &id, &tags).await?;
+                    refresh_patch_group(connection, &id).await?;
                     let found: i64 = sqlx::query(
                         "SELECT count(*) AS n FROM tags WHERE resource_type = $1 AND resource_id = $2",
                     )
@@ -202,6 +204,7 @@ impl Store {
                         .execute(&mut *connection)
                         .await?;
                     }
+                    refresh_patch_group(connection, &id).await?;
                     record(
                         connection,
                         &caller,

@@ -77,10 +77,12 @@ impl Load {
     /// Notes the ends that the API shows now, and that none has changed.
     fn look(&mut self) {
         for invocation in commands::invocations(&self.world.api, &Value::Null).unwrap() {
-            let (status, details) = (
-                text(&invocation, "Status"),
-                text(&invocation, "StatusDetails"),
-            );
+            let status = text(&invocation, "Status");
+            // The API has no status for what was interrupted; the reason says it.
+            let details = match text(&invocation, "TraceOutput") {
+                reason if reason.starts_with("Interrupted: ") => "Interrupted",
+                _ => text(&invocation, "StatusDetails"),
+            };
             if commands::is_terminal(status) {
                 let command = text(&invocation, "CommandId").to_owned();
                 let before = self.shown.insert(command, details.to_owned());

@@ -51,7 +51,7 @@ macro_rules! details {
             /// Every one of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The API's name, as it is stored too.
+            /// Its name, as it is stored.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self { $(Self::$name => stringify!($name),)* }
@@ -111,6 +111,15 @@ impl StatusDetails {
             .iter()
             .copied()
             .find(|details| details.as_str() == name)
+    }
+
+    /// The API's name (`StatusDetails`). It has none for what was interrupted: a reason in the output says so.
+    #[must_use]
+    pub fn api_name(self) -> &'static str {
+        match self {
+            Self::Interrupted => Self::Failed.as_str(),
+            other => other.as_str(),
+        }
     }
 
     /// The status of a command with these details: a command has no `Delayed` of its own

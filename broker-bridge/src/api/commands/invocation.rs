@@ -68,11 +68,11 @@ fn whole(command: &Command, record: &InvocationRecord) -> GetCommandInvocationRe
         execution_elapsed_time: Some(elapsed(record.started, record.ended)),
         execution_end_date_time: Some(date(record.ended.filter(|_| record.started.is_some()))),
         status: Some(details.status().as_str().to_owned()),
-        status_details: Some(details.as_str().to_owned()),
+        status_details: Some(details.api_name().to_owned()),
         standard_output_content: Some(String::new()),
         standard_output_url: Some(String::new()),
         // Without a step there is no output, but there may be a reason.
-        standard_error_content: Some(record.detail.clone()),
+        standard_error_content: Some(plugins::reason(record)),
         standard_error_url: Some(String::new()),
         cloud_watch_output_config: None,
     }
@@ -100,7 +100,7 @@ async fn about_step(
     reply.execution_end_date_time = Some(date(step.ended));
     reply.standard_output_content = Some(text(OutputStream::Stdout, STDOUT_CHARS_MAX).await?);
     let stderr = text(OutputStream::Stderr, STDERR_CHARS_MAX).await?;
-    let stderr = plugins::with_detail(stderr, &step.detail, STDERR_CHARS_MAX);
+    let stderr = plugins::with_detail(stderr, &plugins::step_reason(step), STDERR_CHARS_MAX);
     reply.standard_error_content = Some(stderr);
     let url = |stream| Some(output::url(context, record, number, stream));
     reply.standard_output_url = url(OutputStream::Stdout);

@@ -50,7 +50,7 @@ fn shown(command: Command) -> shape::Command {
         targets: Some(targets.collect()),
         requested_date_time: Some(timestamp(command.requested)),
         status: Some(command.details.command_status().as_str().to_owned()),
-        status_details: Some(command.details.as_str().to_owned()),
+        status_details: Some(command.details.api_name().to_owned()),
         max_concurrency: Some(command.max_concurrency),
         max_errors: Some(command.max_errors),
         target_count: Some(count(command.target_count)),

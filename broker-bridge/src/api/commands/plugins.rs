@@ -3,7 +3,7 @@
 
 use holdfast_aws_api::ApiError;
 use holdfast_aws_api::shape::commands::CommandPlugin;
-use holdfast_bridge_core::invocation::Status;
+use holdfast_bridge_core::invocation::{Status, StatusDetails};
 use holdfast_documents::Document;
 use holdfast_protocol::up::OutputStream;
 
@@ -50,7 +50,7 @@ fn awaited_plugin(name: String, record: &InvocationRecord) -> CommandPlugin {
     CommandPlugin {
         name: Some(name),
         status: Some(awaited_status(record.state.details.status()).to_owned()),
-        status_details: Some(record.state.details.as_str().to_owned()),
+        status_details: Some(record.state.details.api_name().to_owned()),
         response_code: Some(-1),
         output: Some(String::new()),
         standard_output_url: Some(String::new()),
@@ -84,7 +84,7 @@ async fn ended_plugin(
     let most = OUTPUT_CHARS_MAX + 1;
     let stdout = text(context, record, at, OutputStream::Stdout, most).await?;
     let stderr = text(context, record, at, OutputStream::Stderr, most).await?;
-    let stderr = with_detail(stderr, &step.detail, most);
+    let stderr = with_detail(stderr, &step_reason(step), most);
     Ok(CommandPlugin {
         name: Some(step.name.clone()),
         status: Some(status.to_owned()),
@@ -105,9 +105,29 @@ pub(super) fn status(step: &Step) -> (&'static str, &'static str) {
         "Success" | "Skipped" => ("Success", "Success"),
         "TimedOut" => ("TimedOut", "ExecutionTimedOut"),
         "Cancelled" => ("Cancelled", "Cancelled"),
-        "Interrupted" => ("Failed", "Interrupted"),
         _ => ("Failed", "Failed"),
     }
+}
+
+/// What an interrupted run's reason begins with: no status of the API says it.
+const INTERRUPTED: &str = "Interrupted: ";
+
+/// Why an invocation stands as it does, in the agent's words.
+pub(super) fn reason(record: &InvocationRecord) -> String {
+    reason_of(
+        record.state.details == StatusDetails::Interrupted,
+        &record.detail,
+    )
+}
+
+/// Why a step ended as it did, in the agent's words.
+pub(super) fn step_reason(step: &Step) -> String {
+    reason_of(step.state == "Interrupted", &step.detail)
+}
+
+fn reason_of(is_interrupted: bool, detail: &str) -> String {
+    let mark = if is_interrupted { INTERRUPTED } else { "" };
+    format!("{mark}{detail}")
 }
 
 /// The first characters of a step's output.

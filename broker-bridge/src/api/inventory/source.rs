@@ -38,7 +38,9 @@ pub(super) async fn gathered(
         inventory_schema::GAPS_TYPE => gaps(context, node).await,
         patch::SUMMARY_TYPE => {
             let report = report(context, node, type_name).await?;
-            Ok(report.as_ref().and_then(patch_summary))
+            let group = context.store().patch_group(node.id).await;
+            let group = group.map_err(|error| context.store_error(&error))?;
+            Ok(report.and_then(|report| patch_summary(&report, group.unwrap_or_default())))
         }
         "AWS:InstanceInformation" => {
             let report = report(context, node, type_name).await?;
@@ -94,13 +96,15 @@ fn instance_information(node: &Node, report: &StoredReport) -> Gathered {
     })
 }
 
-fn patch_summary(report: &StoredReport) -> Option<Gathered> {
+fn patch_summary(report: &StoredReport, group: String) -> Option<Gathered> {
     let scan = PatchSummary::from_table(&report.table)?;
     let at = |time: &str| match time {
         "" => capture_time(report.captured),
         time => time.to_owned(),
     };
     let filled = [
+        ("BaselineId", scan.baseline_id.clone()),
+        ("PatchGroup", group),
         ("OperationType", scan.operation.clone()),
         ("OperationStartTime", at(&scan.operation_start_time)),
         ("OperationEndTime", at(&scan.operation_end_time)),

@@ -445,6 +445,41 @@ async fn patch_states_are_shown_of_the_nodes_asked_for_that_were_scanned() {
 }
 
 #[tokio::test]
+async fn the_patch_group_is_the_nodes_tag_as_it_is_now() {
+    let api = Fixture::new().await;
+    let node = api.with_scan(1, true).await.to_string();
+    let tagged = json!({"ResourceType": "ManagedInstance", "ResourceId": node});
+    let group = async || {
+        let request = json!({"InstanceIds": [node]});
+        let listed = api.ok("DescribeInstancePatchStates", &request).await;
+        let group = listed["InstancePatchStates"][0]["PatchGroup"].clone();
+        let request = json!({"ResourceIds": [node]});
+        let items = api.ok("ListComplianceItems", &request).await;
+        let detail = &items["ComplianceItems"][0]["Details"]["PatchGroup"];
+        assert_eq!(detail.as_str().unwrap_or_default(), group);
+        let request = json!({"InstanceId": node, "TypeName": "AWS:PatchSummary"});
+        let summary = api.ok("ListInventoryEntries", &request).await;
+        let attribute = &summary["Entries"][0]["PatchGroup"];
+        assert_eq!(attribute.as_str().unwrap_or_default(), group);
+        let filter = json!({"Filters": [{"Key": "PatchGroup", "Values": ["tills"]}]});
+        let counted = api.ok("ListResourceComplianceSummaries", &filter).await;
+        let found = counted["ResourceComplianceSummaryItems"].as_array();
+        assert_eq!(found.unwrap().len(), usize::from(group == "tills"));
+        group
+    };
+    for (key, value) in [("PatchGroup", "gates"), ("Patch Group", "tills")] {
+        let mut request = tagged.clone();
+        request["Tags"] = json!([{"Key": key, "Value": value}]);
+        api.ok("AddTagsToResource", &request).await;
+        assert_eq!(group().await, value);
+    }
+    let mut request = tagged.clone();
+    request["TagKeys"] = json!(["Patch Group", "PatchGroup"]);
+    api.ok("RemoveTagsFromResource", &request).await;
+    assert_eq!(group().await, "");
+}
+
+#[tokio::test]
 async fn patches_are_listed_and_filtered() {
     let api = Fixture::new().await;
     let node = api.with_scan(1, true).await;
