@@ -143,7 +143,7 @@ impl Bridge {
         let state_dir = &options.state_dir;
         let store = Store::open(state_dir).await?;
         let root = Arc::new(Root::open_or_create(state_dir)?);
-        let signing = Arc::new(Signing::open_or_create(&root, state_dir)?);
+        let signing = Arc::new(Signing::open_or_create(&root, state_dir, now_unix_ms())?);
         let hub = start_hub(options, store, &root, &signing).await?;
         let sessions = Arc::new(hub.clone());
         let limits = mqtt::Limits {

@@ -3,14 +3,15 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::{now, open};
-use crate::pki::{FileError, create_private, make_private_dir, read_private};
+use super::state::{now, open, unix_ms};
+use crate::pki::{self, FileError, create_private, make_private_dir, read_private};
 use crate::serve::Lock;
-use crate::store::{DATABASE, restore};
+use crate::store::{CheckedBackup, DATABASE, RestoreError, Undone};
 use clap::Args;
 use serde_json::json;
 use std::io;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -48,20 +49,47 @@ fn key_files(directory: &Path) -> Result<Vec<String>, CliError> {
     list().map_err(CliError::because(what))
 }
 
-/// Copies a key file; one that is there already must be the same.
-fn copy_key(from: &Path, to: &Path) -> Result<(), CliError> {
-    let fault = || CliError::because::<FileError>("cannot copy a key");
-    let bytes = read_private(from).map_err(fault())?;
-    let bytes = bytes.unwrap_or_default();
-    match read_private(to).map_err(fault())? {
-        None => create_private(to, &bytes).map_err(fault()),
-        Some(there) if there == bytes => Ok(()),
-        Some(_) => Err(CliError::Failed(format!(
-            "`{}` is another key than the backup's `{}`; restore into a new --state-dir",
-            to.display(),
-            from.display()
-        ))),
+/// A key file that may be copied: it can be read, and what is there already is the same.
+struct KeyFile {
+    bytes: Zeroizing<Vec<u8>>,
+    to: PathBuf,
+    there: bool,
+}
+
+impl KeyFile {
+    fn read(from: &Path, to: PathBuf) -> Result<Self, CliError> {
+        let fault = || CliError::because::<FileError>("cannot read a key");
+        let bytes = read_private(from).map_err(fault())?.unwrap_or_default();
+        let there = read_private(&to).map_err(fault())?;
+        if there.as_ref().is_some_and(|there| *there != bytes) {
+            return Err(CliError::Failed(format!(
+                "`{}` is another key than the backup's `{}`; restore into a new --state-dir",
+                to.display(),
+                from.display()
+            )));
+        }
+        Ok(Self {
+            bytes,
+            to,
+            there: there.is_some(),
+        })
     }
+
+    fn copy(&self) -> Result<(), CliError> {
+        if self.there {
+            return Ok(());
+        }
+        create_private(&self.to, &self.bytes).map_err(CliError::because("cannot copy a key"))
+    }
+}
+
+/// The key files of a directory, to be copied to another; nothing is written yet.
+fn keys(from: &Path, to: &Path) -> Result<Vec<KeyFile>, CliError> {
+    let names = key_files(from)?;
+    names
+        .iter()
+        .map(|name| KeyFile::read(&from.join(name), to.join(name)))
+        .collect()
 }
 
 impl Backup {
@@ -81,15 +109,47 @@ impl Backup {
         let copied = store.backup(&directory.join(DATABASE)).await;
         store.close().await;
         copied.map_err(CliError::because("cannot copy the database"))?;
-        for name in key_files(&common.state_dir)? {
-            copy_key(&common.state_dir.join(&name), &directory.join(&name))?;
+        for key in keys(&common.state_dir, &directory)? {
+            key.copy()?;
         }
         let line = format!("backed up to `{path}`; it holds the keys too, so keep it as private");
         Ok(common.output().value(&line, &json!({ "backup": path }))?)
     }
 }
 
+/// What a person must know of a restore, a line each.
+fn warnings(undone: Option<&Undone>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Some(undone) = undone else {
+        lines.push(
+            "nodes deregistered and access keys disabled since the backup are good again: end them again. \
+             Nodes registered since are unknown: register them again"
+                .to_owned(),
+        );
+        return lines;
+    };
+    let kinds = [
+        (
+            &undone.nodes,
+            "was deregistered since the backup and is registered again: deregister it again",
+        ),
+        (
+            &undone.access_keys,
+            "was disabled since the backup and is good again: disable it again",
+        ),
+        (
+            &undone.unknown,
+            "was registered since the backup and is unknown again: register it again",
+        ),
+    ];
+    for (ids, what) in kinds {
+        lines.extend(ids.iter().map(|id| format!("{id} {what}")));
+    }
+    lines
+}
+
 impl Restore {
+    /// Everything is checked before anything is written; the database is replaced last.
     pub(super) async fn run(self) -> Result<(), CliError> {
         let Self {
             common,
@@ -97,20 +157,46 @@ impl Restore {
             directory,
         } = self;
         let state_dir = &common.state_dir;
+        let fault = || CliError::because::<RestoreError>("cannot restore the database");
         let lock = Lock::take(state_dir).map_err(CliError::because("cannot restore"))?;
-        for name in key_files(&directory)? {
-            copy_key(&directory.join(&name), &state_dir.join(&name))?;
-        }
-        restore(state_dir, &directory.join(DATABASE), force, now())
+        let backup = CheckedBackup::open(&directory.join(DATABASE)).await;
+        let backup = backup.map_err(fault())?;
+        backup.fits(state_dir, force).map_err(fault())?;
+        let keys = keys(&directory, state_dir)?;
+        let undone = backup.undoes(state_dir).await;
+        keys.iter().try_for_each(KeyFile::copy)?;
+        // Nodes refuse a key older than the newest they know, and some may know of one made since
+        // the backup.
+        let serial = pki::rotate(state_dir, 0, unix_ms(now()));
+        let serial = serial.map_err(CliError::because("cannot make a signing key"))?;
+        backup
+            .restore(state_dir, force, now())
             .await
-            .map_err(CliError::because("cannot restore the database"))?;
+            .map_err(fault())?;
         drop(lock);
         let path = state_dir.display().to_string();
-        let line = format!(
-            "restored into `{path}`; nodes continue, and what they did since the backup is recorded as gaps"
+        let warnings = warnings(undone.as_ref());
+        let mut line = format!(
+            "restored into `{path}`; nodes continue, and what they did since the backup is recorded as gaps\n\
+             signing key {serial} is in use from now on"
         );
-        Ok(common
-            .output()
-            .value(&line, &json!({ "state_dir": path }))?)
+        for warning in &warnings {
+            line.push_str("\nwarning: ");
+            line.push_str(warning);
+        }
+        let undone = undone.map(|undone| {
+            json!({
+                "deregistered_nodes": undone.nodes,
+                "disabled_access_keys": undone.access_keys,
+                "unknown_nodes": undone.unknown,
+            })
+        });
+        let json = json!({
+            "state_dir": path,
+            "signing_serial": serial,
+            "undone": undone,
+            "warnings": warnings,
+        });
+        Ok(common.output().value(&line, &json)?)
     }
 }

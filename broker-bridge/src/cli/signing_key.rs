@@ -3,8 +3,9 @@
 
 use super::Common;
 use super::error::CliError;
+use super::state::{now, unix_ms};
 use crate::pki;
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::json;
 
 #[derive(Debug, Subcommand)]
@@ -13,15 +14,27 @@ pub(super) enum Verb {
     ///
     /// A bridge that runs takes it up within seconds; nodes learn of it under the root that they
     /// pinned, those that are away with their next hello. Afterwards they refuse the older keys.
-    Rotate(Common),
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Rotate {
+    #[command(flatten)]
+    common: Common,
+    /// Serial to exceed, where agents say that this bridge's key was replaced by a newer one
+    ///
+    /// Serials follow the clock, so this is needed only where the clock once stood far ahead and
+    /// the key made then is lost.
+    #[arg(long, value_name = "SERIAL", default_value_t = 0)]
+    above: u32,
 }
 
 impl Verb {
     pub(super) fn run(self) -> Result<(), CliError> {
-        let Self::Rotate(common) = self;
+        let Self::Rotate(Rotate { common, above }) = self;
         let fault = || CliError::because("cannot make a signing key");
         pki::Root::open_or_create(&common.state_dir).map_err(fault())?;
-        let serial = pki::rotate(&common.state_dir).map_err(fault())?;
+        let serial = pki::rotate(&common.state_dir, above, unix_ms(now())).map_err(fault())?;
         let line = format!("signing key {serial} is in use from now on");
         Ok(common.output().value(&line, &json!({ "serial": serial }))?)
     }

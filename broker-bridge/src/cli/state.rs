@@ -12,6 +12,11 @@ pub(crate) fn now() -> UnixMs {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// A time as keys and certificates have it; 0 before 1970.
+pub(crate) fn unix_ms(time: UnixMs) -> u64 {
+    u64::try_from(time).unwrap_or(0)
+}
+
 /// Opens the store of a state directory, beside a bridge that may be running.
 pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
     Store::open(state_dir)

@@ -40,7 +40,7 @@ impl World {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         let root = Arc::new(Root::open_or_create(dir.path()).unwrap());
-        let signing = Arc::new(Signing::open_or_create(&root, dir.path()).unwrap());
+        let signing = Arc::new(Signing::open_or_create(&root, dir.path(), 0).unwrap());
         let id = activation_id();
         let activation = NewActivation {
             id,

@@ -315,6 +315,15 @@ impl Hub {
             tracing::warn!(node_id = %session.node, counter = hello.counter, "an impossible counter");
             return Verdict::Discarded;
         }
+        let sealer = self.shared.sealers.current();
+        let serial = sealer.certificate().map_or(0, |own| own.serial);
+        if hello.signing_serial > serial {
+            tracing::error!(
+                node_id = %session.node, serial, newest = hello.signing_serial,
+                "the node refuses this bridge's signing key, for it knows a newer one; \
+                 run `holdfast-bridge signing-key rotate --above` with the newest serial"
+            );
+        }
         let now = self.shared.clock.now();
         let Ok(random) = self.random() else {
             return Verdict::Close(CloseReason::Store);

@@ -9,7 +9,8 @@ use crate::mqtt::{
     Arrival, CloseReason, ConnectRefusal, ConnectionId, DeliveryId, Departure, Identity, Mailbox,
     Outbound, Sessions, Verdict,
 };
-use crate::store::{Standing, StoreError};
+use crate::store::error::signed;
+use crate::store::{Caller, NodeCertificate, Standing, StoreError};
 use bytes::Bytes;
 use holdfast_protocol::down::Down;
 use holdfast_protocol::topic::Topic;
@@ -107,7 +108,17 @@ impl Hub {
         let node = store.node(identity.node).await.map_err(unavailable)?;
         let node = node.ok_or(ConnectRefusal::Unknown)?;
         if node.key != identity.key && node.previous_key != Some(identity.key) {
-            return Err(ConnectRefusal::Unknown);
+            let caller = Caller::local(self.shared.clock.now());
+            let certificate = NodeCertificate {
+                serial,
+                expires: signed(identity.not_after_unix_ms),
+            };
+            let adopted = store
+                .adopt_certificate(caller, identity.node, identity.key, certificate)
+                .await;
+            if !adopted.map_err(unavailable)? {
+                return Err(ConnectRefusal::Unknown);
+            }
         }
         let session = Arc::new(Session::new(identity.node, connection, mailbox));
         if !self.shared.sessions.insert(&session) {

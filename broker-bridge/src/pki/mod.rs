@@ -72,6 +72,12 @@ pub enum PkiError {
         /// The state directory.
         path: PathBuf,
     },
+    /// No serial is left above the newest.
+    #[error("no serial is left above signing key {known}; name a lower one with --above")]
+    Serials {
+        /// The newest serial, or the one that was to be exceeded.
+        known: u32,
+    },
     /// The system's source of randomness failed.
     #[error("the system gives no randomness")]
     Random,

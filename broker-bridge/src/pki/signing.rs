@@ -1,5 +1,9 @@
 //! The keys that seal frames: `signing-N.key`, the highest N in use, each certified by the root.
 //! Never removes one: an older key's frames may still be on their way.
+//!
+//! A node refuses a serial below the newest that it accepted, and a backup does not know of the
+//! keys made after it. So a serial is above every one known here *and* not below the seconds since
+//! 1970: the key that `restore` makes is then newer than any that was made since the backup.
 
 use super::files::create_private;
 use super::root::{Root, generate, open_key};
@@ -8,6 +12,17 @@ use holdfast_protocol::enrol::public_key;
 use holdfast_protocol::seal::Sealer;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
+
+/// The clock leads no serial beyond this one (in 2106), however wrong it is: the serials above it
+/// are left to rotations.
+const CLOCK_SERIAL_MAX: u32 = u32::MAX - (1 << 20);
+
+/// The serial after `known`. A clock that stands behind changes nothing, one that stands ahead
+/// only leaves serials out. `None` when there is none left.
+fn next_serial(known: u32, now_unix_ms: u64) -> Option<u32> {
+    let clock = u32::try_from(now_unix_ms / 1000).unwrap_or(u32::MAX);
+    Some(known.checked_add(1)?.max(clock.min(CLOCK_SERIAL_MAX)))
+}
 
 fn key_path(state_dir: &Path, serial: u32) -> PathBuf {
     state_dir.join(format!("signing-{serial}.key"))
@@ -52,10 +67,14 @@ impl Signing {
     ///
     /// # Errors
     /// [`PkiError`].
-    pub fn open_or_create(root: &Root, state_dir: &Path) -> Result<Self, PkiError> {
+    pub fn open_or_create(
+        root: &Root,
+        state_dir: &Path,
+        now_unix_ms: u64,
+    ) -> Result<Self, PkiError> {
         let serial = match newest(state_dir)? {
             Some(serial) => serial,
-            None => rotate(state_dir)?,
+            None => rotate(state_dir, 0, now_unix_ms)?,
         };
         Ok(Self {
             state_dir: state_dir.to_owned(),
@@ -94,13 +113,38 @@ impl Signing {
     }
 }
 
-/// Makes the next signing key; a bridge that runs takes it up with [`Signing::reload`].
+/// Makes the next signing key, of a serial above `above` and above all that are there; a bridge
+/// that runs takes it up with [`Signing::reload`].
 ///
 /// # Errors
 /// [`PkiError`].
-pub fn rotate(state_dir: &Path) -> Result<u32, PkiError> {
-    let serial = newest(state_dir)?.unwrap_or(0).saturating_add(1);
+pub fn rotate(state_dir: &Path, above: u32, now_unix_ms: u64) -> Result<u32, PkiError> {
+    let known = newest(state_dir)?.unwrap_or(0).max(above);
+    let serial = next_serial(known, now_unix_ms).ok_or(PkiError::Serials { known })?;
     let (pkcs8, _) = generate()?;
     create_private(&key_path(state_dir, serial), &pkcs8)?;
     Ok(serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_serial_never_goes_back_whatever_the_clock_says(
+            known in 0..u32::MAX, now_unix_ms in any::<u64>(),
+        ) {
+            let next = next_serial(known, now_unix_ms).unwrap();
+            prop_assert!(next > known);
+            prop_assert!(u64::from(next) >= (now_unix_ms / 1000).min(u64::from(CLOCK_SERIAL_MAX)));
+            prop_assert!(next == known + 1 || next <= CLOCK_SERIAL_MAX);
+        }
+    }
+
+    #[test]
+    fn the_last_serial_is_refused_a_successor() {
+        assert_eq!(next_serial(u32::MAX, 0), None);
+    }
 }

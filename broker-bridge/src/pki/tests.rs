@@ -38,7 +38,7 @@ fn a_state_directory_keeps_its_root_and_hides_its_keys() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state");
     let first = Root::open_or_create(&state).unwrap();
-    Signing::open_or_create(&first, &state).unwrap();
+    let signing = Signing::open_or_create(&first, &state, NOW).unwrap();
     let again = Root::open_or_create(&state).unwrap();
     assert_eq!(first.ca_sha256(), again.ca_sha256());
     let mode = |name: &str| {
@@ -46,7 +46,8 @@ fn a_state_directory_keeps_its_root_and_hides_its_keys() {
         std::fs::metadata(path).unwrap().permissions().mode() & 0o777
     };
     assert_eq!(mode("."), 0o700);
-    assert_eq!((mode("ca.key"), mode("signing-1.key")), (0o600, 0o600));
+    let signing_key = format!("signing-{}.key", signing.serial());
+    assert_eq!((mode("ca.key"), mode(&signing_key)), (0o600, 0o600));
     assert_eq!(std::fs::read_dir(&state).unwrap().count(), 3);
 }
 
@@ -114,18 +115,32 @@ fn the_bridge_certificate_is_none_of_a_client() {
 fn a_rotation_is_taken_up_by_who_runs_and_certified_by_the_root() {
     let dir = tempfile::tempdir().unwrap();
     let root = Root::open_or_create(dir.path()).unwrap();
-    let signing = Signing::open_or_create(&root, dir.path()).unwrap();
+    let signing = Signing::open_or_create(&root, dir.path(), 1000).unwrap();
     assert_eq!(
         (signing.serial(), signing.reload(&root).unwrap()),
         (1, None)
     );
-    assert_eq!(rotate(dir.path()).unwrap(), 2);
+    assert_eq!(rotate(dir.path(), 0, 0).unwrap(), 2);
     assert_eq!(signing.reload(&root).unwrap(), Some(2));
     let certificate = *signing.sealer().certificate().unwrap();
     assert_eq!(certificate.serial, 2);
     assert!(certificate.verify(&root.public_key()));
-    let restarted = Signing::open_or_create(&root, dir.path()).unwrap();
+    let restarted = Signing::open_or_create(&root, dir.path(), 0).unwrap();
     assert_eq!(restarted.serial(), 2);
+    assert_eq!(rotate(dir.path(), 77, 0).unwrap(), 78);
+}
+
+#[test]
+fn a_key_made_beside_an_older_backups_is_newer_than_all_made_since() {
+    let (live, restored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = Root::open_or_create(live.path()).unwrap();
+    let first = Signing::open_or_create(&root, live.path(), NOW).unwrap();
+    let name = format!("signing-{}.key", first.serial());
+    std::fs::copy(live.path().join(&name), restored.path().join(&name)).unwrap();
+    let day = |n: u64| NOW + n * DAY_MS;
+    let last = (1..4).map(|n| rotate(live.path(), 0, day(n)).unwrap());
+    let last = last.max().unwrap();
+    assert!(rotate(restored.path(), 0, day(4)).unwrap() > last);
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! Backup of a database in use, and its return. Never overwrites a state directory that holds one
 //! unless told to.
 
-use super::{DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError, UnixMs};
-use sqlx::ConnectOptions;
-use sqlx::Row;
+use super::audit::record;
+use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError, UnixMs};
 use sqlx::sqlite::SqliteConnectOptions;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Key of [`Store::meta`] that holds when this database came back from a backup.
@@ -22,14 +23,14 @@ pub enum BackupError {
         /// The file.
         path: PathBuf,
     },
-    /// The file's rights cannot be set.
-    #[error("{path}: its rights cannot be set")]
+    /// The file cannot be made.
+    #[error("{path}: cannot be written")]
     Path {
         /// The file.
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The database failed.
     #[error(transparent)]
@@ -70,7 +71,7 @@ pub enum RestoreError {
         path: PathBuf,
         /// Why.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// What was brought back cannot be opened.
     #[error(transparent)]
@@ -80,6 +81,15 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
+/// Makes a file for its owner alone, from its first moment on: what goes into it is secret.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
 impl Store {
     /// Writes a consistent copy of the database to a file that does not exist yet (0600), while
     /// everything goes on.
@@ -87,108 +97,210 @@ impl Store {
     /// # Errors
     /// [`BackupError`].
     pub async fn backup(&self, path: &Path) -> Result<(), BackupError> {
-        if path.exists() {
-            return Err(BackupError::Exists {
-                path: path.to_owned(),
-            });
-        }
+        let fault = |source: io::Error| {
+            let path = path.to_owned();
+            if source.kind() == io::ErrorKind::AlreadyExists {
+                BackupError::Exists { path }
+            } else {
+                BackupError::Path { path, source }
+            }
+        };
+        // SQLite takes an empty file for none, and leaves its rights as they are.
+        let file = private(path).map_err(fault)?;
         let mut connection = self.reads.acquire().await.map_err(StoreError::from)?;
         sqlx::query("VACUUM INTO $1")
             .bind(path.to_string_lossy().into_owned())
             .execute(&mut *connection)
             .await
             .map_err(StoreError::from)?;
-        let fault = |source| BackupError::Path {
-            path: path.to_owned(),
+        file.sync_all().map_err(fault)
+    }
+}
+
+/// What a restore brings back although somebody ended it since, as far as the database that is
+/// replaced can tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Undone {
+    /// Nodes deregistered since the backup: registered again.
+    pub nodes: Vec<String>,
+    /// Access keys disabled since the backup: good again.
+    pub access_keys: Vec<String>,
+    /// Nodes registered since the backup: unknown again.
+    pub unknown: Vec<String>,
+}
+
+/// A backup that was read through and may be restored.
+#[derive(Debug)]
+pub struct CheckedBackup {
+    path: PathBuf,
+}
+
+impl CheckedBackup {
+    /// Reads a backup through; changes nothing anywhere.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn open(backup: &Path) -> Result<Self, RestoreError> {
+        let unreadable = |source| RestoreError::Unreadable {
+            path: backup.to_owned(),
             source,
         };
-        std::fs::set_permissions(path, Permissions::from_mode(0o600)).map_err(fault)?;
-        std::fs::File::open(path)
-            .and_then(|file| file.sync_all())
-            .map_err(fault)
-    }
-}
-
-async fn check(backup: &Path) -> Result<(), RestoreError> {
-    let unreadable = |source| RestoreError::Unreadable {
-        path: backup.to_owned(),
-        source,
-    };
-    let mut connection = SqliteConnectOptions::new()
-        .filename(backup)
-        .read_only(true)
-        .connect()
-        .await
-        .map_err(unreadable)?;
-    let row = sqlx::query("PRAGMA integrity_check")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(unreadable)?;
-    let found: String = row.try_get(0).map_err(unreadable)?;
-    let version: i64 = sqlx::query("SELECT max(version) AS version FROM schema_version")
-        .fetch_one(&mut connection)
-        .await
-        .and_then(|row| row.try_get("version"))
-        .map_err(unreadable)?;
-    // Asked before anything is replaced: a newer bridge's backup must not cost the database there.
-    if version > SCHEMA_VERSION {
-        return Err(RestoreError::Open(OpenError::Newer {
+        let mut connection = SqliteConnectOptions::new()
+            .filename(backup)
+            .read_only(true)
+            .connect()
+            .await
+            .map_err(unreadable)?;
+        let row = sqlx::query("PRAGMA integrity_check")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(unreadable)?;
+        let found: String = row.try_get(0).map_err(unreadable)?;
+        let version: i64 = sqlx::query("SELECT max(version) AS version FROM schema_version")
+            .fetch_one(&mut connection)
+            .await
+            .and_then(|row| row.try_get("version"))
+            .map_err(unreadable)?;
+        // Asked before anything is replaced: a newer bridge's backup must not cost the database there.
+        if version > SCHEMA_VERSION {
+            return Err(RestoreError::Open(OpenError::Newer {
+                path: backup.to_owned(),
+                found: version,
+                known: SCHEMA_VERSION,
+            }));
+        }
+        if found != "ok" {
+            return Err(RestoreError::Damaged {
+                path: backup.to_owned(),
+                found,
+            });
+        }
+        Ok(Self {
             path: backup.to_owned(),
-            found: version,
-            known: SCHEMA_VERSION,
-        }));
-    }
-    if found == "ok" {
-        Ok(())
-    } else {
-        Err(RestoreError::Damaged {
-            path: backup.to_owned(),
-            found,
         })
     }
+
+    /// Whether it may be restored into a state directory: one that holds a database is replaced
+    /// only with `force`.
+    ///
+    /// # Errors
+    /// [`RestoreError::InUse`].
+    pub fn fits(&self, state_dir: &Path, force: bool) -> Result<(), RestoreError> {
+        let path = state_dir.join(DATABASE);
+        if path.exists() && !force {
+            return Err(RestoreError::InUse { path });
+        }
+        Ok(())
+    }
+
+    /// What the backup brings back compared with the database in a state directory; `None` when
+    /// there is none, or none that can be asked.
+    pub async fn undoes(&self, state_dir: &Path) -> Option<Undone> {
+        let there = state_dir.join(DATABASE);
+        there.exists().then_some(())?;
+        let asked = async {
+            let mut connection = SqliteConnectOptions::new()
+                .filename(&there)
+                .connect()
+                .await?;
+            let undone = undone(&mut connection, &self.path).await?;
+            connection.close().await?;
+            Ok(undone)
+        };
+        let asked: Result<_, sqlx::Error> = asked.await;
+        asked
+            .inspect_err(|error| tracing::warn!(%error, "the database that is replaced cannot be asked what it knows"))
+            .ok()
+    }
+
+    /// Brings it into a state directory and marks it there as restored. `force` replaces a
+    /// database that is there; the keys beside it stay. The bridge must not be running.
+    ///
+    /// # Errors
+    /// [`RestoreError`].
+    pub async fn restore(
+        &self,
+        state_dir: &Path,
+        force: bool,
+        now: UnixMs,
+    ) -> Result<(), RestoreError> {
+        self.fits(state_dir, force)?;
+        replace(state_dir, &self.path)?;
+        let store = Store::open(state_dir).await?;
+        let marked = store.mark_restored(now).await;
+        store.close().await;
+        Ok(marked?)
+    }
 }
 
-/// Brings a backup back into a state directory and marks it as restored. `force` replaces a
-/// database that is there; the keys beside it stay. The bridge must not be running.
-///
-/// # Errors
-/// [`RestoreError`].
-pub async fn restore(
-    state_dir: &Path,
-    backup: &Path,
-    force: bool,
-    now: UnixMs,
-) -> Result<(), RestoreError> {
-    check(backup).await?;
-    let target = state_dir.join(DATABASE);
-    if target.exists() && !force {
-        return Err(RestoreError::InUse { path: target });
+async fn undone(connection: &mut SqliteConnection, backup: &Path) -> Result<Undone, sqlx::Error> {
+    sqlx::query("ATTACH $1 AS backup")
+        .bind(backup.to_string_lossy().into_owned())
+        .execute(&mut *connection)
+        .await?;
+    let mut lists = [const { Vec::new() }; 3];
+    let questions = [
+        "SELECT node_id AS id FROM main.nodes JOIN backup.nodes AS old USING (node_id) \
+         WHERE nodes.deregistered_ms IS NOT NULL AND old.deregistered_ms IS NULL ORDER BY 1",
+        "SELECT access_key_id AS id FROM main.access_keys JOIN backup.access_keys AS old \
+         USING (access_key_id) WHERE access_keys.disabled_ms IS NOT NULL \
+         AND old.disabled_ms IS NULL ORDER BY 1",
+        "SELECT node_id AS id FROM main.nodes WHERE deregistered_ms IS NULL \
+         AND node_id NOT IN (SELECT node_id FROM backup.nodes) ORDER BY 1",
+    ];
+    for (list, question) in lists.iter_mut().zip(questions) {
+        for row in sqlx::query(question).fetch_all(&mut *connection).await? {
+            list.push(row.try_get("id")?);
+        }
     }
+    let [nodes, access_keys, unknown] = lists;
+    Ok(Undone {
+        nodes,
+        access_keys,
+        unknown,
+    })
+}
+
+/// Puts a copy of the backup in the database's place, whole or not at all.
+fn replace(state_dir: &Path, backup: &Path) -> Result<(), RestoreError> {
     let fault = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::Path { path, source }
     };
+    let gone = |path: &Path| match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    };
     std::fs::create_dir_all(state_dir).map_err(fault(state_dir))?;
-    // Whole or not at all: the copy is complete and synced before it takes the name.
-    let staged = state_dir.join("holdfast.db.restoring");
-    std::fs::copy(backup, &staged)
-        .and_then(|_| std::fs::set_permissions(&staged, Permissions::from_mode(0o600)))
-        .and_then(|()| std::fs::File::open(&staged)?.sync_all())
-        .map_err(fault(&staged))?;
+    // The copy is complete and synced before it takes the name.
+    let (target, staged) = (
+        state_dir.join(DATABASE),
+        state_dir.join(format!("{DATABASE}.restoring")),
+    );
+    gone(&staged)?;
+    let copy = || -> io::Result<()> {
+        let mut file = private(&staged)?;
+        io::copy(&mut File::open(backup)?, &mut file)?;
+        file.sync_all()
+    };
+    copy().map_err(fault(&staged))?;
     for suffix in ["-wal", "-shm"] {
-        let path = state_dir.join(format!("{DATABASE}{suffix}"));
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(fault(&path)(error));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        gone(&state_dir.join(format!("{DATABASE}{suffix}")))?;
     }
     std::fs::rename(&staged, &target)
-        .and_then(|()| std::fs::File::open(state_dir)?.sync_all())
-        .map_err(fault(&target))?;
-    let store = Store::open(state_dir).await?;
-    store.set_meta(RESTORED_AT, now.to_string()).await?;
-    store.close().await;
-    Ok(())
+        .and_then(|()| File::open(state_dir)?.sync_all())
+        .map_err(fault(&target))
+}
+
+impl Store {
+    async fn mark_restored(&self, now: UnixMs) -> Result<(), StoreError> {
+        self.set_meta(RESTORED_AT, now.to_string()).await?;
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    record(connection, &Caller::local(now), "RestoreBackup", "", "").await
+                })
+            })
+            .await
+    }
 }

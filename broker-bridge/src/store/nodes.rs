@@ -5,7 +5,7 @@ use super::activations::{activation, push_in};
 use super::audit::record;
 use super::error::unsigned;
 use super::tags::put_tags;
-use super::{Caller, Page, Paged, ResourceType, Store, StoreError, Tag, UnixMs};
+use super::{Caller, Page, Paged, RESTORED_AT, ResourceType, Store, StoreError, Tag, UnixMs};
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::up::Platform;
 use holdfast_protocol::{ActivationId, NodeId};
@@ -424,6 +424,54 @@ impl Store {
                     .execute(connection)
                     .await?;
                     Ok(renewed.rows_affected() > 0)
+                })
+            })
+            .await
+    }
+
+    /// Records the certificate that a node shows when this database came back from a backup made
+    /// before the node renewed it: the root issued it, and it ends later than the one on record.
+    /// `false` when it is no such certificate; nothing is then changed.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn adopt_certificate(
+        &self,
+        caller: Caller,
+        node: NodeId,
+        key: PublicKey,
+        certificate: NodeCertificate,
+    ) -> Result<bool, StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    let adopted = sqlx::query(
+                        "UPDATE nodes SET previous_key = public_key, public_key = $1, \
+                         certificate_serial = $2, certificate_expires_ms = $3 \
+                         WHERE node_id = $4 AND deregistered_ms IS NULL \
+                         AND certificate_expires_ms < $3 \
+                         AND EXISTS (SELECT 1 FROM meta WHERE key = $5)",
+                    )
+                    .bind(key.as_slice())
+                    .bind(&certificate.serial)
+                    .bind(certificate.expires)
+                    .bind(node.as_str())
+                    .bind(RESTORED_AT)
+                    .execute(&mut *connection)
+                    .await?;
+                    if adopted.rows_affected() == 0 {
+                        return Ok(false);
+                    }
+                    let serial = &certificate.serial;
+                    record(
+                        connection,
+                        &caller,
+                        "AdoptCertificate",
+                        node.as_str(),
+                        serial,
+                    )
+                    .await?;
+                    Ok(true)
                 })
             })
             .await

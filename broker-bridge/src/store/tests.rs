@@ -201,12 +201,14 @@ async fn a_damaged_backup_is_refused_and_nothing_is_replaced() {
     let damaged = dir.path().join("damaged.db");
     std::fs::write(&damaged, b"SQLite format 3\0 and nothing else").unwrap();
     let state = dir.path().join("state");
-    assert!(restore(&state, &damaged, true, NOW).await.is_err());
+    assert!(CheckedBackup::open(&damaged).await.is_err());
+    let whole = CheckedBackup::open(&backup).await.unwrap();
+    assert!(whole.restore(&state, false, NOW).await.is_err());
     let again = Store::open(&state).await.unwrap();
     assert_eq!(again.meta("k").await.unwrap(), Some("v".into()));
     again.close().await;
     let fresh = dir.path().join("fresh");
-    restore(&fresh, &backup, false, NOW).await.unwrap();
+    whole.restore(&fresh, false, NOW).await.unwrap();
     let fresh = Store::open(&fresh).await.unwrap();
     assert_eq!(fresh.meta("k").await.unwrap(), Some("v".into()));
 }
@@ -231,7 +233,7 @@ async fn a_newer_bridges_backup_is_refused_before_anything_is_replaced() {
     sqlx::Connection::close(newer).await.unwrap();
     let state = dir.path().join("state");
     assert!(matches!(
-        restore(&state, &backup, true, NOW).await,
+        CheckedBackup::open(&backup).await,
         Err(RestoreError::Open(OpenError::Newer { found: 99, .. }))
     ));
     let again = Store::open(&state).await.unwrap();
@@ -316,4 +318,38 @@ async fn changes_are_found_by_time_key_and_node() {
         ..AuditFilter::default()
     };
     assert_eq!(count(node, 10).await, 0);
+}
+
+#[tokio::test]
+async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
+    let (dir, store) = open().await;
+    let key = |id: &str| AccessKey {
+        access_key_id: id.into(),
+        secret: "hush".into(),
+        name: "ops".into(),
+        created: NOW,
+        disabled: None,
+    };
+    for id in ["AKIA1", "AKIA2"] {
+        let added = store.add_access_key(Caller::local(NOW), key(id)).await;
+        assert!(added.unwrap());
+    }
+    let path = dir.path().join("backup.db");
+    store.backup(&path).await.unwrap();
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    let disabled = store.disable_access_key(Caller::local(NOW), "AKIA2".into());
+    assert!(disabled.await.unwrap());
+    store.close().await;
+    let state = dir.path().join("state");
+    let backup = CheckedBackup::open(&path).await.unwrap();
+    assert_eq!(backup.undoes(&dir.path().join("none")).await, None);
+    let undone = backup.undoes(&state).await.unwrap();
+    assert_eq!(undone.access_keys, ["AKIA2"]);
+    assert!(undone.nodes.is_empty() && undone.unknown.is_empty());
+    // What an older restore left half way is no hindrance.
+    std::fs::write(state.join("holdfast.db.restoring"), b"half").unwrap();
+    backup.restore(&state, true, NOW).await.unwrap();
+    let again = Store::open(&state).await.unwrap();
+    let audit = again.audit(&AuditFilter::default(), &Page::first(1)).await.unwrap().items;
+    assert_eq!(audit[0].operation, "RestoreBackup");
 }

@@ -36,7 +36,6 @@ use wire::{Wire, publish};
 
 const MEBIBYTE: u64 = 1 << 20;
 const GROWTH_MAX: u64 = 8 * MEBIBYTE;
-const SERIAL: u32 = 1;
 /// Bytes of a seal: serial and signature.
 const SEAL_BYTES: usize = 4 + 64;
 
@@ -45,11 +44,23 @@ fn unix_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap()
 }
 
+/// Serial of the bridge's only signing key.
+fn signing_serial(state_dir: &std::path::Path) -> u32 {
+    let serial = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let digits = name.strip_prefix("signing-")?.strip_suffix(".key")?;
+        Some(digits.parse().unwrap())
+    };
+    let mut entries = std::fs::read_dir(state_dir).unwrap();
+    entries.find_map(serial).unwrap()
+}
+
 /// A bridge that greets properly and then says anything, under a proper seal.
 struct Impostor {
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     key: Ed25519KeyPair,
+    serial: u32,
     sealer: Sealer,
     node: NodeId,
     counter: u64,
@@ -61,14 +72,16 @@ struct Impostor {
 impl Impostor {
     fn new(state_dir: &std::path::Path, node: NodeId) -> Self {
         let root = Root::open_or_create(state_dir).unwrap();
-        let pkcs8 = std::fs::read(state_dir.join(format!("signing-{SERIAL}.key"))).unwrap();
+        let serial = signing_serial(state_dir);
+        let pkcs8 = std::fs::read(state_dir.join(format!("signing-{serial}.key"))).unwrap();
         let pair = || Ed25519KeyPair::from_pkcs8(&pkcs8).unwrap();
         let public = pair().public_key().as_ref().try_into().unwrap();
-        let certificate: KeyCertificate = root.certify_signing_key(SERIAL, public);
+        let certificate: KeyCertificate = root.certify_signing_key(serial, public);
         Self {
             listener: TcpListener::bind("127.0.0.1:0").unwrap(),
             tls: server_config(&root, unix_ms()).unwrap(),
             key: pair(),
+            serial,
             sealer: Sealer::new(pair(), certificate),
             node,
             counter: 1 << 40,
@@ -182,7 +195,7 @@ impl Impostor {
             self.node.as_str().as_bytes(),
             &hello.outbox.0.to_le_bytes(),
             &self.counter.to_le_bytes(),
-            &SERIAL.to_le_bytes(),
+            &self.serial.to_le_bytes(),
             body,
         ];
         let mut message = Vec::new();
@@ -198,7 +211,7 @@ impl Impostor {
             counter >>= 7;
         }
         frame.push(counter as u8);
-        frame.extend_from_slice(&SERIAL.to_le_bytes());
+        frame.extend_from_slice(&self.serial.to_le_bytes());
         frame.extend_from_slice(signature.as_ref());
         frame.extend_from_slice(body);
         frame

@@ -43,6 +43,19 @@ fn listed(world: &World, node: &str) -> String {
         .to_owned()
 }
 
+/// The one value that a query of the bridge's database answers.
+fn told(world: &World, query: &str) -> String {
+    let database = world.bridge.state_dir().join("holdfast.db");
+    let program = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(database)
+        .arg(query)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
 fn until_quarantined(world: &World, node: &str) -> String {
     until("the node is quarantined", PATIENCE, || {
         let line = listed(world, node);
@@ -72,6 +85,15 @@ fn agents_go_on_with_a_bridge_restored_from_an_older_backup() {
         world.link.restore();
         world.until_online(&node.id, true).unwrap();
     }
+    // Rotated after the backup, and the node has accepted the new key.
+    let rotate = world.bridge.verb(&["signing-key", "rotate"]).unwrap();
+    rotate.success().unwrap();
+    until("the node accepts the new signing key", PATIENCE, || {
+        runs(&world, &node.id, "true");
+        let accepted = "SELECT count(*) FROM node_events WHERE name = 'signing-key-accepted'";
+        Ok((told(&world, accepted) == "2").then_some(()))
+    })
+    .unwrap();
     // A result that the restored bridge is told, of a command that it no longer knows.
     let gate = commands::Gate::at(&world.path("gate"));
     let script = format!("{}; {}; echo kept", marks.line("lost"), gate.line());
@@ -79,8 +101,11 @@ fn agents_go_on_with_a_bridge_restored_from_an_older_backup() {
     commands::until_details(&world.api, &lost, &node.id, "InProgress").unwrap();
     world.bridge.stop().unwrap();
     gate.open().unwrap();
-    let restored = world.bridge.verb(&["restore", "--force", &backup]).unwrap();
-    restored.success().unwrap();
+    // The machine is lost, and with it every key that was made since.
+    std::fs::remove_dir_all(world.bridge.state_dir()).unwrap();
+    let restored = world.bridge.verb(&["restore", &backup]).unwrap();
+    let printed = restored.success().unwrap();
+    assert!(printed.contains("warning: nodes deregistered"), "{printed}");
     world.bridge.restart().unwrap();
     world.until_online(&node.id, true).unwrap();
     assert!(
@@ -100,23 +125,18 @@ fn agents_go_on_with_a_bridge_restored_from_an_older_backup() {
         Ok((waits(0) == Some(0) && waits(1) == Some(0)).then_some(()))
     })
     .unwrap();
-    let told = |query: &str| {
-        let database = world.bridge.state_dir().join("holdfast.db");
-        let program = "import sqlite3, sys; print(sqlite3.connect(sys.argv[1]).execute(sys.argv[2]).fetchone()[0])";
-        let output = Command::new("python3")
-            .args(["-c", program])
-            .arg(database)
-            .arg(query)
-            .output()
-            .unwrap();
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    };
-    let gaps = told("SELECT coalesce(sum(records), 0) FROM gaps WHERE reason = 'bridge-restored'");
+    let gaps = told(
+        &world,
+        "SELECT coalesce(sum(records), 0) FROM gaps WHERE reason = 'bridge-restored'",
+    );
     assert!(
         gaps.parse::<u64>().unwrap() > 0,
         "no gap is counted: {gaps}"
     );
-    let unknown = told("SELECT count(*) FROM node_events WHERE name = 'result-of-unknown-command'");
+    let unknown = told(
+        &world,
+        "SELECT count(*) FROM node_events WHERE name = 'result-of-unknown-command'",
+    );
     assert!(
         unknown.parse::<u64>().unwrap() > 0,
         "the lost command's result is not told"

@@ -1,7 +1,7 @@
 //! Who a node is: clones, take-over, quarantine, deregistration, restored bridges.
 
 use super::*;
-use crate::store::restore;
+use crate::store::CheckedBackup;
 use holdfast_protocol::down::HelloRefusalReason;
 use holdfast_protocol::up::Event;
 
@@ -170,8 +170,9 @@ async fn a_restored_bridge_goes_on_and_counts_what_it_lost() {
     agent.heads[Class::Log.index()].acked = 2;
 
     world.hub.stop().await;
-    assert!(restore(&world.state(), &backup, false, NOW).await.is_err());
-    restore(&world.state(), &backup, true, NOW).await.unwrap();
+    let backup = CheckedBackup::open(&backup).await.unwrap();
+    assert!(backup.fits(&world.state(), false).is_err());
+    backup.restore(&world.state(), true, NOW).await.unwrap();
     world.hub = World::start(world.state(), &world.clock, &world.serial).await;
     let wire = world.arrive(&agent).await.unwrap();
     let reply = agent.greet(&wire).await;
@@ -189,6 +190,18 @@ async fn a_restored_bridge_goes_on_and_counts_what_it_lost() {
     assert!(matches!(agent.next(&wire).await, Down::Ack(ack) if ack.acks[0] == 1));
     let id = world.send(&[agent.node], |_| {}).await.id;
     assert_eq!(agent.command(&wire).await.id, id);
+    // It renewed its certificate after the backup: the root's word for the new key is enough.
+    agent.key = [5; 32];
+    world.online(&mut agent).await;
+    let node = world.store().node(agent.node).await.unwrap().unwrap();
+    assert_eq!(
+        (node.key, node.certificate.serial.as_str()),
+        ([5; 32], "05")
+    );
+    // Its end is no later than that on record: an older certificate proves nothing.
+    agent.key = [6; 32];
+    let older = world.arrive(&agent).await.err();
+    assert_eq!(older, Some(ConnectRefusal::Unknown));
     let restored = world.store().meta(crate::store::RESTORED_AT).await.unwrap();
     assert_eq!(restored, Some(NOW.to_string()));
 }
