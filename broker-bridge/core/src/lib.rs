@@ -7,6 +7,7 @@
 //! | [`rate`] | how many invocations may be out at once, and when errors stop the rest |
 //! | [`invocation`] | the states of an invocation, and a command's status over all of them |
 //! | [`stream`] | whether a record is new, repeated, or comes too early |
+//! | [`output`] | what of a step's output is kept |
 //! | [`token`] | whether a hello continues the node's chain or comes from a clone |
 //! | [`report`] | what a report makes of the bases at hand |
 //! | [`inventory`], [`patch`], [`compliance`] | what reports say, in the API's terms |
@@ -15,6 +16,7 @@
 pub mod compliance;
 pub mod inventory;
 pub mod invocation;
+pub mod output;
 pub mod patch;
 pub mod rate;
 pub mod report;

@@ -10,15 +10,16 @@ use crate::store::streams::{self, Heads, NewEvent};
 use crate::store::writing;
 use crate::store::{Step, StoreError, UnixMs, commands, nodes, outputs, reports};
 use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::output::Kept;
 use holdfast_bridge_core::patch;
 use holdfast_bridge_core::report::{Applied, apply};
 use holdfast_bridge_core::stream::{Acceptance, accept};
-use holdfast_protocol::bounded::List;
+use holdfast_protocol::bounded::{Bytes, List};
 use holdfast_protocol::down::{Ack, Down, Resync};
-use holdfast_protocol::limits::{REPORTS_MAX, STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+use holdfast_protocol::limits::REPORTS_MAX;
 use holdfast_protocol::report::{Report, TypeName};
 use holdfast_protocol::up::{
-    GapReason, InvocationUpdate, OutputChunk, OutputStream, Record, StepResult, StepState,
+    GapReason, InvocationUpdate, OutputChunk, Record, StepResult, StepState,
 };
 use holdfast_protocol::{Class, CommandId, NodeId, OutboxId};
 use sqlx::SqliteConnection;
@@ -136,6 +137,8 @@ struct Group {
     moved: BTreeSet<(NodeId, OutboxId, Class)>,
     events: Vec<NewEvent>,
     outputs: Vec<(NodeId, OutputChunk)>,
+    /// What is kept of an invocation's output, this group's included; `None`: it takes none.
+    kept: BTreeMap<(CommandId, NodeId), Option<Kept>>,
     commands: BTreeSet<CommandId>,
     finished: BTreeSet<NodeId>,
     resync: Vec<(NodeId, TypeName)>,
@@ -240,10 +243,7 @@ impl Group {
     ) -> Result<(), StoreError> {
         match &item.record {
             Record::Invocation(update) => self.update(connection, item, update, now).await,
-            Record::Output(chunk) => {
-                self.output(item.node, chunk);
-                Ok(())
-            }
+            Record::Output(chunk) => self.output(connection, item.node, chunk).await,
             Record::Audit(event) | Record::Log(event) => {
                 self.events.push(NewEvent {
                     node: item.node,
@@ -259,18 +259,35 @@ impl Group {
         }
     }
 
-    /// Keeps a piece of output within what one step may keep.
-    fn output(&mut self, node: NodeId, chunk: &OutputChunk) {
-        let max = match chunk.stream {
-            OutputStream::Stdout => STDOUT_BYTES_MAX,
-            OutputStream::Stderr => STDERR_BYTES_MAX,
-        };
-        let end = (chunk.offset as usize).saturating_add(chunk.bytes.len());
-        if end > max {
-            tracing::warn!(node_id = %node, command_id = %chunk.command, end, max, "output is over its bound");
-        } else {
-            self.outputs.push((node, chunk.clone()));
+    /// Keeps of a piece of output what the core lets be kept.
+    async fn output(
+        &mut self,
+        connection: &mut SqliteConnection,
+        node: NodeId,
+        chunk: &OutputChunk,
+    ) -> Result<(), StoreError> {
+        let key = (chunk.command, node);
+        if let Entry::Vacant(vacant) = self.kept.entry(key) {
+            vacant.insert(outputs::kept(connection, key).await?);
         }
+        let Some(kept) = self.kept.get_mut(&key).and_then(Option::as_mut) else {
+            tracing::warn!(node_id = %node, command_id = %chunk.command, "output of no invocation that is under way");
+            return Ok(());
+        };
+        let (offset, length) = (chunk.offset as usize, chunk.bytes.len());
+        let part = kept.take(chunk.step, chunk.stream, offset, length);
+        let bytes = part.clone().and_then(|part| chunk.bytes.get(part));
+        let (Some(part), Some(bytes)) = (part, bytes) else {
+            tracing::warn!(node_id = %node, command_id = %chunk.command, offset, length, "output is there already, or over its bound");
+            return Ok(());
+        };
+        let chunk = OutputChunk {
+            offset: u32::try_from(offset + part.start).unwrap_or(u32::MAX),
+            bytes: Bytes::new(bytes).unwrap_or_default(),
+            ..*chunk
+        };
+        self.outputs.push((node, chunk));
+        Ok(())
     }
 
     async fn update(
@@ -283,6 +300,9 @@ impl Group {
         let key = (update.command, item.node);
         let dated = item.dating.date(&update.stamp).unwrap_or(now);
         let terminal = update.state.is_terminal();
+        if terminal {
+            self.kept.insert(key, None);
+        }
         let changed =
             invocations::advance(connection, key, Event::Result(update.state), dated).await?;
         match (changed, terminal) {

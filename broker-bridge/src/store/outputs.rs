@@ -1,8 +1,11 @@
-//! Output of steps, in the pieces in which it came. Never cuts what is kept: a reply that shows
-//! less asks for less.
+//! Output of steps, in the pieces that the core lets be kept. Never cuts what is kept: a reply that
+//! shows less asks for less.
 
 use super::error::unsigned;
+use super::invocations::{self, Key};
 use super::{Store, StoreError};
+use holdfast_bridge_core::invocation::Stage;
+use holdfast_bridge_core::output::Kept;
 use holdfast_protocol::up::{OutputChunk, OutputStream};
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::{QueryBuilder, Row, SqliteConnection};
@@ -28,6 +31,43 @@ fn number(stream: OutputStream) -> i64 {
         OutputStream::Stdout => 0,
         OutputStream::Stderr => 1,
     }
+}
+
+/// What is kept of an invocation's output; `None` when it takes none: it is not known here, or its
+/// result came, which is the last of its stream.
+pub(crate) async fn kept(
+    connection: &mut SqliteConnection,
+    key: Key,
+) -> Result<Option<Kept>, StoreError> {
+    let state = invocations::load(connection, key).await?;
+    // What ended by the bridge's own guess may still have a result, with output before it.
+    if state.is_none_or(|state| state.stage == Stage::Closed && !state.inferred) {
+        return Ok(None);
+    }
+    let rows = sqlx::query(
+        "SELECT step, stream, max(position + length(bytes)) AS ended, sum(length(bytes)) AS n \
+         FROM outputs WHERE command_id = $1 AND node_id = $2 GROUP BY step, stream",
+    )
+    .bind(key.0.to_string())
+    .bind(key.1.as_str())
+    .fetch_all(connection)
+    .await?;
+    let mut kept = Kept::default();
+    for row in &rows {
+        let step = u8::try_from(row.try_get::<i64, _>("step")?);
+        let step = step.map_err(|_| StoreError::Corrupt {
+            what: "step of an output",
+        })?;
+        let stream = if row.try_get::<i64, _>("stream")? == number(OutputStream::Stdout) {
+            OutputStream::Stdout
+        } else {
+            OutputStream::Stderr
+        };
+        let count = |value| usize::try_from(unsigned(value)).unwrap_or(usize::MAX);
+        let (ended, bytes) = (row.try_get("ended")?, row.try_get("n")?);
+        kept.stored(step, stream, count(ended), count(bytes));
+    }
+    Ok(Some(kept))
 }
 
 /// Keeps pieces of invocations that are known, many rows a statement; a repeat changes nothing.

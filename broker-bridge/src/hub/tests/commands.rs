@@ -331,3 +331,39 @@ async fn a_command_that_no_node_could_run_is_refused_and_not_stored() {
         .await;
     assert!(none.unwrap().items.is_empty());
 }
+
+#[tokio::test]
+async fn output_that_overlaps_overflows_or_follows_the_result_is_not_kept() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    agent.result(&wire, id, InvocationState::InProgress).await;
+    let key = OutputKey {
+        command: id,
+        node: agent.node,
+        step: 0,
+        stream: OutputStream::Stdout,
+    };
+    agent.record(&wire, output(id, 0, b"first")).await;
+    agent.record(&wire, output(id, 3, b"LATER")).await;
+    let kept = world.store().output(key, 0, 100).await.unwrap();
+    assert_eq!(kept, (b"firstTER".to_vec(), false));
+    // Many pieces that begin one byte apart: without a bound on what is stored, 16 KiB each.
+    for at in 0..40 {
+        agent
+            .record(&wire, output(id, 9 + at, &[b'x'; 16 * 1024]))
+            .await;
+    }
+    assert_eq!(
+        world.store().output_bytes(key).await.unwrap(),
+        8 + 16 * 1024 + 39
+    );
+    agent.result(&wire, id, InvocationState::Success).await;
+    agent.record(&wire, output(id, 20_000, b"after")).await;
+    assert_eq!(
+        world.store().output_bytes(key).await.unwrap(),
+        8 + 16 * 1024 + 39
+    );
+}
