@@ -15,6 +15,7 @@ use holdfast_protocol::down::{self, Cancel, Down};
 use ring::digest;
 use sqlx::SqliteConnection;
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 
@@ -87,6 +88,8 @@ async fn admit_command(
             break;
         }
         let Some(session) = hub.shared.sessions.of_node(node) else {
+            // It takes a place among the candidates until the store knows that it is gone.
+            hub.shared.strays.store(true, Ordering::Relaxed);
             continue;
         };
         let Some((epoch, delivery)) = session.reserve(id) else {
@@ -150,7 +153,7 @@ impl Hub {
 
     /// Admits and sends what may be sent of these commands. `false`: nothing was recorded, so nothing
     /// was sent, and they wait for the next tick.
-    async fn dispatch(&self, ids: Vec<CommandId>) -> bool {
+    pub(super) async fn dispatch(&self, ids: Vec<CommandId>) -> bool {
         let (hub, now, group) = (self.clone(), self.shared.clock.now(), ids.clone());
         let work = writing::<_, Vec<Sends>, StoreError>(move |connection| {
             Box::pin(async move {

@@ -47,7 +47,7 @@ struct Context {
 /// An accepted hello, committed.
 struct Accepted {
     token: Token,
-    acks: [u64; 4],
+    streams: Streams,
     resync: Vec<TypeName>,
     epoch: u64,
     resend: Vec<CommandId>,
@@ -56,14 +56,23 @@ struct Accepted {
     waiting: Vec<CommandId>,
 }
 
+/// Both sides' streams, joined.
+struct Streams {
+    acks: [u64; 4],
+    regressed: bool,
+}
+
 enum Outcome {
     Accepted(Box<Accepted>),
+    /// A newer connection of the node has said hello.
+    TakenOver,
     Refused(HelloRefusalReason, String),
 }
 
 /// A node's row, as far as a hello needs it.
 struct Known {
     quarantine: Option<String>,
+    connection: i64,
     outbox: Option<i64>,
     counter: u64,
     chain: Option<Chain>,
@@ -74,7 +83,7 @@ async fn known(
     node: NodeId,
 ) -> Result<Option<Known>, StoreError> {
     let row = sqlx::query(
-        "SELECT quarantined_ms, quarantine_reason, outbox, counter, token_issued, token_shown \
+        "SELECT quarantined_ms, quarantine_reason, connection, outbox, counter, token_issued, token_shown \
          FROM nodes WHERE node_id = $1 AND deregistered_ms IS NULL",
     )
     .bind(node.as_str())
@@ -93,6 +102,7 @@ async fn known(
     let reason: String = row.try_get("quarantine_reason")?;
     Ok(Some(Known {
         quarantine: since.map(|_| reason),
+        connection: row.try_get("connection")?,
         outbox: row.try_get("outbox")?,
         counter: unsigned(row.try_get("counter")?),
         chain: issued.map(|issued| Chain { issued, shown }),
@@ -109,6 +119,9 @@ async fn greet(
         let detail = "this node was deregistered: register it again".to_owned();
         return Ok(Outcome::Refused(HelloRefusalReason::Deregistered, detail));
     };
+    if known.connection > context.number {
+        return Ok(Outcome::TakenOver);
+    }
     if let Some(reason) = known.quarantine {
         return Ok(Outcome::Refused(HelloRefusalReason::Quarantined, reason));
     }
@@ -129,7 +142,7 @@ async fn greet(
         hello.token.as_ref(),
         context.random,
     );
-    let Some(acks) = open_streams(connection, context, hello, known.outbox).await? else {
+    let Some(streams) = open_streams(connection, context, hello, known.outbox).await? else {
         let detail = "the hello's stream heads are impossible".to_owned();
         return Ok(Outcome::Refused(
             HelloRefusalReason::Later(IMPOSSIBLE_MS),
@@ -144,15 +157,12 @@ async fn greet(
     if !same_life {
         forget_lives(connection, node, hello.outbox, known.outbox).await?;
     }
-    let (resend, more) = resend(
-        connection,
-        node,
-        epoch,
-        same_life,
-        RESEND_FIRST,
-        context.now,
-    )
-    .await?;
+    let (resend, more) = if streams.regressed {
+        (Vec::new(), false)
+    } else {
+        let now = context.now;
+        resend(connection, node, epoch, same_life, RESEND_FIRST, now).await?
+    };
     let open = invocations::open_of_node(connection, node).await?;
     let of = |which: fn(&holdfast_bridge_core::invocation::Invocation) -> bool| {
         open.iter()
@@ -162,7 +172,7 @@ async fn greet(
     };
     Ok(Outcome::Accepted(Box::new(Accepted {
         token: chain.issued,
-        acks,
+        streams,
         resync: resync(connection, node, hello).await?,
         epoch,
         resend,
@@ -193,14 +203,14 @@ async fn open_streams(
     context: &Context,
     hello: &Hello,
     life: Option<i64>,
-) -> Result<Option<[u64; 4]>, StoreError> {
+) -> Result<Option<Streams>, StoreError> {
     let node = context.node;
     let applied = heads(connection, node, hello.outbox).await?;
     let older = match life {
         Some(life) => heads(connection, node, outbox_of(life)).await?,
         None => [None; 4],
     };
-    let mut acks = [0; 4];
+    let (mut acks, mut regressed) = ([0; 4], false);
     for (((class, (applied, before)), head), ack) in Class::ALL
         .into_iter()
         .zip(applied.into_iter().zip(older))
@@ -223,13 +233,14 @@ async fn open_streams(
             .await?;
         }
         if opened.regressed {
+            regressed = true;
             tracing::warn!(node_id = %node, class = class.name(), "the node's disk was rolled back");
         }
         if applied != Some(opened.last) {
             save_head(connection, node, hello.outbox, class, opened.last).await?;
         }
     }
-    Ok(Some(acks))
+    Ok(Some(Streams { acks, regressed }))
 }
 
 async fn save(
@@ -350,6 +361,7 @@ impl Hub {
                     .await;
                 Verdict::Accepted
             }
+            Ok(Outcome::TakenOver) => Verdict::Close(CloseReason::TakenOver),
             Ok(Outcome::Refused(reason, detail)) => self.refuse(&session, &hello, reason, &detail),
             Err(StoreError::Busy { limit }) => {
                 let jitter = u32::from_le_bytes([random[0], random[1], 0, 0]) % LATER_MS;
@@ -406,7 +418,7 @@ impl Hub {
             unix_ms: unsigned(now),
             revision,
             token: accepted.token,
-            acks: accepted.acks,
+            acks: accepted.streams.acks,
             resync: List::new(accepted.resync).unwrap_or_default(),
         });
         let greeted = Greeted {
@@ -415,6 +427,7 @@ impl Hub {
             counter: accepted.epoch,
             counter_end: accepted.epoch + COUNTERS,
             dating: Dating::new(&hello.stamp, now),
+            regressed: accepted.streams.regressed,
         };
         session.greet(greeted, accepted.more, &reply, &self.shared.sealers);
         for command in accepted.cancels {
@@ -424,14 +437,7 @@ impl Hub {
         self.shared.dispatch.mark(accepted.waiting);
         if self.shared.sessions.of(session.connection).is_none() {
             // Its end was told before its hello was stored: tell the store again.
-            let number = session.number();
-            let node = session.node;
-            let work = self.shared.store.writer.write(move |connection| {
-                Box::pin(super::node::leave(connection, node, number, now))
-            });
-            if let Err(error) = work.await {
-                tracing::error!(node_id = %node, %error, "a lost connection was not recorded");
-            }
+            self.link_lost(session.node, session.number()).await;
         }
     }
 }

@@ -17,6 +17,7 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Presence, Up};
 use holdfast_protocol::{NodeId, Nonce};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 impl Sessions for Hub {
@@ -235,14 +236,15 @@ impl Hub {
     }
 
     /// Records that a connection is gone, unless a newer one has said hello.
-    async fn link_lost(&self, node: NodeId, number: i64) {
+    pub(super) async fn link_lost(&self, node: NodeId, number: i64) {
         let now = self.shared.clock.now();
         let lost =
             self.shared.store.writer.write(move |connection| {
                 Box::pin(super::node::leave(connection, node, number, now))
             });
         if let Err(error) = lost.await {
-            tracing::error!(node_id = %node, %error, "a lost connection was not recorded");
+            tracing::error!(node_id = %node, %error, "a lost connection was not recorded; tried again with the next tick");
+            self.shared.strays.store(true, Ordering::Relaxed);
         }
     }
 }

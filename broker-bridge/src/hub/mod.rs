@@ -45,6 +45,7 @@ use holdfast_protocol::{NodeId, Nonce};
 use ring::rand::{SecureRandom, SystemRandom};
 use session::{Sessions, lock};
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -115,6 +116,8 @@ struct Shared {
     sessions: Sessions,
     ingest: ingest::Queue,
     dispatch: dispatch::Queue,
+    /// The store may show nodes as online whose connection is gone: looked for with the next tick.
+    strays: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -151,6 +154,7 @@ impl Hub {
             sessions: Sessions::default(),
             ingest,
             dispatch: dispatch::Queue::default(),
+            strays: AtomicBool::new(false),
             tasks: Mutex::default(),
         });
         let hub = Self { shared };

@@ -33,6 +33,9 @@ pub(super) struct Greeted {
     /// Counters end here; a new hello reserves more.
     pub(super) counter_end: u64,
     pub(super) dating: Dating,
+    /// Its disk was rolled back: it answers the reply with a new life of its outbox, and can open
+    /// nothing that is sealed for this one.
+    pub(super) regressed: bool,
 }
 
 /// Turns a node's stamps of this boot into the bridge's time.
@@ -203,7 +206,7 @@ impl Session {
     /// Takes a place on the wire for a command: this session's epoch, or `None` without room.
     pub(super) fn reserve(&self, command: CommandId) -> Option<(i64, DeliveryId)> {
         let mut link = lock(&self.link);
-        let epoch = link.greeted?.epoch;
+        let epoch = link.greeted.filter(|greeted| !greeted.regressed)?.epoch;
         if link.outstanding.len() >= OUTSTANDING_MAX
             || self.mailbox.queued_bytes() >= MAILBOX_FREE_BELOW
         {
@@ -335,6 +338,11 @@ impl Sessions {
         maps.anonymous
             .values()
             .for_each(|mailbox| mailbox.close(reason));
+    }
+
+    /// Whether a connection of this node lives.
+    pub(super) fn is_connected(&self, node: NodeId) -> bool {
+        lock(&self.maps).nodes.contains_key(&node)
     }
 
     /// Connections that live.

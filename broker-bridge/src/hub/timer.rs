@@ -4,11 +4,12 @@
 
 use super::Hub;
 use crate::store::writing;
-use crate::store::{Command, StoreError, UnixMs, commands, invocations};
+use crate::store::{Command, StoreError, UnixMs, commands, invocations, nodes};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::retention::holds_until;
 use holdfast_protocol::CommandId;
 use sqlx::SqliteConnection;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Commands that one tick looks at of each kind.
@@ -19,6 +20,11 @@ const TICK: Duration = Duration::from_secs(1);
 const PING_TICKS: u32 = 300;
 /// Ticks between two batches of retention.
 const PRUNE_TICKS: u32 = 60;
+/// Ticks between two comparisons of the store's online nodes with the connections that live, when
+/// nothing calls for one before.
+const RECONCILE_TICKS: u32 = 60;
+/// Nodes that one write marks as away.
+const STRAYS: usize = 256;
 /// When a command is looked at again that is past its bound and still not ended.
 const AGAIN_MS: i64 = 60_000;
 
@@ -60,14 +66,24 @@ impl Hub {
             if tick % PING_TICKS == 0 {
                 self.date_connected().await;
             }
+            if tick % RECONCILE_TICKS == 0 {
+                self.shared.strays.store(true, Ordering::Relaxed);
+            }
             if tick % PRUNE_TICKS == 0 {
                 self.prune().await;
             }
         }
     }
 
-    /// Does what is due now: expiry and retries. Called each second; harmless at any time.
+    /// Does what is due now: expiry, retries, nodes that left unseen. Called each second; harmless
+    /// at any time.
     pub async fn tick(&self) {
+        if self.shared.strays.swap(false, Ordering::Relaxed)
+            && let Err(error) = self.reconcile().await
+        {
+            self.shared.strays.store(true, Ordering::Relaxed);
+            tracing::error!(%error, "nodes that left still show as online; tried again");
+        }
         let now = self.shared.clock.now();
         let work = writing::<_, Vec<CommandId>, StoreError>(move |connection| {
             Box::pin(async move {
@@ -88,6 +104,28 @@ impl Hub {
             },
             Err(error) => tracing::error!(%error, "what is due cannot be read; tried again"),
         }
+    }
+
+    /// Marks nodes as away that the store shows as online without a connection: the write that
+    /// should have said so failed.
+    async fn reconcile(&self) -> Result<(), StoreError> {
+        let mut strays = nodes::online(&mut *self.shared.store.reads.acquire().await?).await?;
+        // A session that began meanwhile has a higher number, which `leave` lets stand.
+        strays.retain(|(node, _)| !self.shared.sessions.is_connected(*node));
+        let now = self.shared.clock.now();
+        for strays in strays.chunks(STRAYS) {
+            let strays = strays.to_vec();
+            let work = writing::<_, (), StoreError>(move |connection| {
+                Box::pin(async move {
+                    for (node, number) in strays {
+                        super::node::leave(connection, node, number, now).await?;
+                    }
+                    Ok(())
+                })
+            });
+            self.shared.store.writer.write(work).await?;
+        }
+        Ok(())
     }
 
     /// Asked of a reading connection, so that an idle bridge writes nothing.

@@ -286,6 +286,24 @@ pub(crate) async fn is_heard(
     Ok(found.is_some())
 }
 
+/// Nodes that show as online, with the number of the connection that said hello last.
+pub(crate) async fn online(
+    connection: &mut SqliteConnection,
+) -> Result<Vec<(NodeId, i64)>, StoreError> {
+    let rows = sqlx::query("SELECT node_id, connection FROM nodes WHERE connection <> 0")
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let id: String = row.try_get("node_id")?;
+            let node = id
+                .parse()
+                .map_err(|_| StoreError::Corrupt { what: "node id" })?;
+            Ok((node, row.try_get("connection")?))
+        })
+        .collect()
+}
+
 async fn set_certificate(
     connection: &mut SqliteConnection,
     node: NodeId,

@@ -350,6 +350,10 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
     std::fs::write(state.join("holdfast.db.restoring"), b"half").unwrap();
     backup.restore(&state, true, NOW).await.unwrap();
     let again = Store::open(&state).await.unwrap();
-    let audit = again.audit(&AuditFilter::default(), &Page::first(1)).await.unwrap().items;
+    let audit = again
+        .audit(&AuditFilter::default(), &Page::first(1))
+        .await
+        .unwrap()
+        .items;
     assert_eq!(audit[0].operation, "RestoreBackup");
 }

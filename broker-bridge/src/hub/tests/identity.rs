@@ -241,3 +241,83 @@ async fn a_rotated_signing_key_reaches_a_connected_node_with_its_next_frame() {
     assert_eq!(agent.command(&wire).await.id, first.id);
     assert_eq!(agent.opener.newest_serial(), 2);
 }
+
+#[tokio::test]
+async fn a_hello_of_a_connection_that_was_taken_over_changes_nothing() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let old = world.arrive(&agent).await.unwrap();
+    let late = world.hub.shared.sessions.of(old.connection).unwrap();
+    let hello = Box::new(agent.hello());
+    let new = world.online(&mut agent).await;
+    // It was read before the newer connection took over, and is judged after that one's hello.
+    let verdict = world.hub.hello(late, hello).await;
+    assert_eq!(verdict, Verdict::Close(crate::mqtt::CloseReason::TakenOver));
+    let node = world.store().node(agent.node).await.unwrap().unwrap();
+    assert_eq!(node.quarantine, None);
+    world.offline(&agent, new).await;
+    world.online(&mut agent).await;
+}
+
+/// Runs a statement on the hub's database.
+async fn statement(world: &World, sql: &'static str) {
+    let done = world
+        .store()
+        .writer
+        .write::<_, (), crate::store::StoreError>(move |connection| {
+            Box::pin(async move {
+                sqlx::query(sql).execute(connection).await?;
+                Ok(())
+            })
+        });
+    done.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_node_whose_leaving_could_not_be_stored_is_not_online_for_ever() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let mut other = world.agent(2).await;
+    let wire = world.online(&mut agent).await;
+    let stays = world.online(&mut other).await;
+    statement(
+        &world,
+        "CREATE TRIGGER full BEFORE UPDATE OF connection ON nodes WHEN NEW.connection = 0 \
+         BEGIN SELECT RAISE(ABORT, 'no space'); END",
+    )
+    .await;
+    world.hub.disconnect(wire.connection, Departure::Lost);
+    world
+        .until(async || world.hub.shared.strays.load(Ordering::Relaxed))
+        .await;
+    world.hub.tick().await;
+    let connectivity = async |agent: &Agent| {
+        let node = world.store().node(agent.node).await.unwrap().unwrap();
+        node.connectivity
+    };
+    use crate::store::Connectivity;
+    assert_eq!(connectivity(&agent).await, Connectivity::Online);
+    statement(&world, "DROP TRIGGER full").await;
+    world.hub.tick().await;
+    assert_eq!(connectivity(&agent).await, Connectivity::ConnectionLost);
+    assert_eq!(connectivity(&other).await, Connectivity::Online);
+    drop(stays);
+}
+
+#[tokio::test]
+async fn a_node_whose_disk_was_rolled_back_is_sent_nothing_before_its_new_life() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    agent.record(&wire, log("a")).await;
+    agent.heads = [StreamHead::default(); 4];
+    let rolled_back = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    // Sealed for the life of the outbox that it gives up, it would be acknowledged and lost.
+    assert!(world.hub.dispatch(vec![id]).await);
+    assert_eq!(world.invocation(id, agent.node).await.sent, None);
+    assert!(rolled_back.mailbox.pop().is_none());
+    agent.outbox = OutboxId(77);
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, id);
+}
