@@ -3,7 +3,7 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::{now, open, unix_ms};
+use super::state::{caller, now, open, unix_ms};
 use crate::pki::{self, FileError, create_private, make_private_dir, read_private};
 use crate::serve::Lock;
 use crate::store::{CheckedBackup, DATABASE, RestoreError, Undone};
@@ -170,7 +170,7 @@ impl Restore {
         let serial = pki::rotate(state_dir, 0, unix_ms(now()));
         let serial = serial.map_err(CliError::because("cannot make a signing key"))?;
         backup
-            .restore(state_dir, force, now())
+            .restore(state_dir, force, caller())
             .await
             .map_err(fault())?;
         drop(lock);

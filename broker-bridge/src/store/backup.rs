@@ -2,7 +2,7 @@
 //! unless told to.
 
 use super::audit::record;
-use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError, UnixMs};
+use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
 use std::fs::{File, OpenOptions};
@@ -222,12 +222,12 @@ impl CheckedBackup {
         &self,
         state_dir: &Path,
         force: bool,
-        now: UnixMs,
+        caller: Caller,
     ) -> Result<(), RestoreError> {
         self.fits(state_dir, force)?;
         replace(state_dir, &self.path)?;
         let store = Store::open(state_dir).await?;
-        let marked = store.mark_restored(now).await;
+        let marked = store.mark_restored(caller).await;
         store.close().await;
         Ok(marked?)
     }
@@ -293,13 +293,11 @@ fn replace(state_dir: &Path, backup: &Path) -> Result<(), RestoreError> {
 }
 
 impl Store {
-    async fn mark_restored(&self, now: UnixMs) -> Result<(), StoreError> {
-        self.set_meta(RESTORED_AT, now.to_string()).await?;
+    async fn mark_restored(&self, caller: Caller) -> Result<(), StoreError> {
+        self.set_meta(RESTORED_AT, caller.now.to_string()).await?;
         self.writer
             .write(move |connection| {
-                Box::pin(async move {
-                    record(connection, &Caller::local(now), "RestoreBackup", "", "").await
-                })
+                Box::pin(async move { record(connection, &caller, "RestoreBackup", "", "").await })
             })
             .await
     }

@@ -203,12 +203,20 @@ async fn a_damaged_backup_is_refused_and_nothing_is_replaced() {
     let state = dir.path().join("state");
     assert!(CheckedBackup::open(&damaged).await.is_err());
     let whole = CheckedBackup::open(&backup).await.unwrap();
-    assert!(whole.restore(&state, false, NOW).await.is_err());
+    assert!(
+        whole
+            .restore(&state, false, Caller::local(NOW))
+            .await
+            .is_err()
+    );
     let again = Store::open(&state).await.unwrap();
     assert_eq!(again.meta("k").await.unwrap(), Some("v".into()));
     again.close().await;
     let fresh = dir.path().join("fresh");
-    whole.restore(&fresh, false, NOW).await.unwrap();
+    whole
+        .restore(&fresh, false, Caller::local(NOW))
+        .await
+        .unwrap();
     let fresh = Store::open(&fresh).await.unwrap();
     assert_eq!(fresh.meta("k").await.unwrap(), Some("v".into()));
 }
@@ -348,7 +356,10 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
     assert!(undone.nodes.is_empty() && undone.unknown.is_empty());
     // What an older restore left half way is no hindrance.
     std::fs::write(state.join("holdfast.db.restoring"), b"half").unwrap();
-    backup.restore(&state, true, NOW).await.unwrap();
+    backup
+        .restore(&state, true, Caller::local(NOW))
+        .await
+        .unwrap();
     let again = Store::open(&state).await.unwrap();
     let audit = again
         .audit(&AuditFilter::default(), &Page::first(1))

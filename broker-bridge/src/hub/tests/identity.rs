@@ -172,7 +172,10 @@ async fn a_restored_bridge_goes_on_and_counts_what_it_lost() {
     world.hub.stop().await;
     let backup = CheckedBackup::open(&backup).await.unwrap();
     assert!(backup.fits(&world.state(), false).is_err());
-    backup.restore(&world.state(), true, NOW).await.unwrap();
+    backup
+        .restore(&world.state(), true, Caller::local(NOW))
+        .await
+        .unwrap();
     world.hub = World::start(world.state(), &world.clock, &world.serial).await;
     let wire = world.arrive(&agent).await.unwrap();
     let reply = agent.greet(&wire).await;
