@@ -116,10 +116,10 @@ impl StatusDetails {
     /// The API's name (`StatusDetails`). It has none for what was interrupted: a reason in the output says so.
     #[must_use]
     pub fn api_name(self) -> &'static str {
-        match self {
-            Self::Interrupted => Self::Failed.as_str(),
-            other => other.as_str(),
+        if self == Self::Interrupted {
+            return Self::Failed.as_str();
         }
+        self.as_str()
     }
 
     /// The status of a command with these details: a command has no `Delayed` of its own
