@@ -113,11 +113,13 @@ impl Core {
 
     /// A frame that cannot be trusted is dropped; one under an unknown key calls for a new hello.
     fn unopened(&mut self, now: Monotonic, delivery: Delivery, why: &SealError) {
-        self.acknowledge_transport(delivery);
         self.ctx.note(now, "frame-refused", &why.to_string());
         if matches!(why, SealError::UnknownKey { .. }) {
+            // Not acknowledged: it may be a command, which is to come again once its key is known.
             let why = "the signing key has changed: its certificate comes with a hello";
             self.hang_up(Pause::Backoff, why);
+        } else {
+            self.acknowledge_transport(delivery);
         }
     }
 

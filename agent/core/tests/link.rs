@@ -396,6 +396,32 @@ fn an_older_signing_key_is_refused_also_after_a_restart() {
 }
 
 #[test]
+fn a_command_under_a_key_that_is_not_known_yet_is_left_to_be_sent_again() {
+    let mut node = Node::online();
+    let newer = pair(3);
+    let certificate = KeyCertificate::issue(&pair(1), 2, public_key(&newer).unwrap());
+    node.sealer = Sealer::new(newer, certificate);
+    let address = Address {
+        node: node_id(),
+        outbox: node.outbox,
+    };
+    let wanted = command(1, &document(&[""]));
+    let down = Down::Command(Box::new(wanted.clone()));
+    let frame = node.sealer.seal(&address, 900, false, &down).unwrap();
+    let delivery = node.deliver(frame, true);
+    assert!(!node.is_acked(delivery));
+    node.disconnect(LinkFault::Asked);
+    node.counter = 900;
+    // The longest wait after a connection that was refused.
+    node.wait(5 * 60_000);
+    node.connect();
+    node.accept_hello([0; 4]);
+    let again = node.send_command(wanted);
+    assert!(node.is_acked(again));
+    assert_eq!(node.runs(), [(id(1), 0)]);
+}
+
+#[test]
 fn only_the_root_lowers_the_floor_and_only_for_this_hello() {
     let mut node = Node::online();
     let floor = node.core.status(node.now).floor_unix_ms;
