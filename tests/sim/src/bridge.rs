@@ -25,6 +25,8 @@ pub(crate) struct Row {
     pub(crate) result: Option<InvocationUpdate>,
     /// Bytes of output that came, by step.
     pub(crate) output_bytes: BTreeMap<u8, u64>,
+    /// Whether it was ever sent.
+    pub(crate) was_sent: bool,
 }
 
 /// One command.
@@ -83,6 +85,8 @@ struct Session {
     /// Whether the hello was accepted and its streams fit.
     open: bool,
     next_packet: u16,
+    /// Serial of the signing key whose certificate this connection was last sent; 0 before any.
+    certified: u32,
     unacked: BTreeMap<u16, CommandId>,
     busy_until: u64,
     /// Something was committed that is not acknowledged yet.
@@ -121,6 +125,8 @@ pub(crate) struct Bridge {
     pub(crate) store: Store,
     pub(crate) up: bool,
     sealer: Sealer,
+    /// Whether a new key's certificate comes with a hello alone, not with its first frame.
+    bare: bool,
     tokens: TokenKey,
     sessions: BTreeMap<NodeId, Session>,
     incoming: Vec<Incoming>,
@@ -139,6 +145,7 @@ impl Bridge {
             store: Store::default(),
             up: true,
             sealer,
+            bare: false,
             tokens: TokenKey::new(&[7; 32]),
             sessions: BTreeMap::new(),
             incoming: Vec::new(),
@@ -271,6 +278,7 @@ impl Bridge {
             state: Invocation::new(online),
             result: None,
             output_bytes: BTreeMap::new(),
+            was_sent: false,
         }
     }
 
@@ -325,6 +333,7 @@ impl Bridge {
                         .filter(|(node, row)| row.state.is_waiting() && ready(node));
                     for (node, row) in waiting.take(many as usize) {
                         row.state.apply(Event::Sent);
+                        row.was_sent = true;
                         sends.push((*node, *id));
                     }
                 }
@@ -355,7 +364,12 @@ impl Bridge {
             node,
             outbox: session.outbox,
         };
-        let certified = matches!(down, Down::HelloReply(_) | Down::HelloRefusal(_));
+        let serial = self.sealer.certificate().map_or(0, |own| own.serial);
+        let greets = matches!(down, Down::HelloReply(_) | Down::HelloRefusal(_));
+        let certified = greets || (session.certified != serial && !self.bare);
+        if certified {
+            session.certified = serial;
+        }
         let Ok(frame) = self.sealer.seal(&address, row.counter, certified, down) else {
             return;
         };
@@ -375,6 +389,12 @@ impl Bridge {
             topic,
             frame,
         });
+    }
+
+    /// Signs with a new key from here on, which the same root has certified.
+    pub(crate) fn rotate(&mut self, sealer: Sealer, bare: bool) {
+        self.sealer = sealer;
+        self.bare = bare;
     }
 
     /// The operator releases every node that is quarantined: its chain begins anew.

@@ -55,6 +55,7 @@ pub(crate) struct Process {
 pub(crate) struct Machine {
     pub(crate) node: NodeId,
     root: PublicKey,
+    tombstones_max: usize,
     pub(crate) storage: SimStorage,
     pub(crate) disk: Option<Disk>,
     pub(crate) core: Option<Core>,
@@ -79,10 +80,13 @@ pub(crate) struct Machine {
 
 impl Machine {
     pub(crate) fn new(node: NodeId, root: PublicKey, random: &mut Random) -> Self {
+        // Few, in some worlds: then they are swept, and a replay is all that brings a command back.
+        let tombstones_max = if random.one_in(3) { 8 } else { 64 };
         let packages = (0..random.between(1, 6)).map(|n| (format!("package-{n}"), 1));
         Self {
             node,
             root,
+            tombstones_max,
             storage: SimStorage::new(),
             disk: None,
             core: None,
@@ -121,7 +125,7 @@ impl Machine {
             limits: Limits {
                 commands_max: 6,
                 running_max: 2,
-                tombstones_max: 64,
+                tombstones_max: self.tombstones_max,
                 inbox_bytes_max: 64 << 10,
                 result_bytes_reserved: 24 << 10,
                 ..Limits::default()

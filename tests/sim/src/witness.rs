@@ -3,7 +3,7 @@
 
 mod streams;
 
-use crate::bridge::{Bridge, Heard};
+use crate::bridge::{Bridge, CommandRow, Heard, Row};
 use crate::machine::Machine;
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
@@ -32,6 +32,10 @@ pub(crate) struct Witness {
     answered: BTreeSet<(NodeId, CommandId)>,
     /// Results that the bridge has committed; nothing may replace one.
     results: BTreeMap<(NodeId, CommandId), InvocationState>,
+    /// How invocations ended that ended by more than a guess; nothing may change that.
+    ends: BTreeMap<(NodeId, CommandId), StatusDetails>,
+    /// Invocations of a command that were ever sent, once it had met too many errors.
+    stopped: BTreeMap<CommandId, BTreeSet<NodeId>>,
     streams: Streams,
     backup: Account,
 }
@@ -133,6 +137,8 @@ impl Witness {
     pub(crate) fn bridge_restored(&mut self) {
         self.amnesia = true;
         self.results.clear();
+        self.ends.clear();
+        self.stopped.clear();
         self.streams.restore(self.backup.clone());
     }
 
@@ -171,7 +177,14 @@ impl Witness {
         if let Some(fault) = self.fault.take() {
             return Err(fault);
         }
+        for (node, row) in &bridge.store.nodes {
+            // The chain breaks only where a disk went back to an older image.
+            if row.quarantined && !self.rolled_back.contains(node) {
+                return Err(format!("{node} is quarantined, and is no clone"));
+            }
+        }
         for (id, row) in &bridge.store.commands {
+            self.check_errors(*id, row)?;
             let held = row.rows.values().filter(|row| row.state.slot).count();
             // A restored bridge hears of commands that it does not remember sending.
             if held > row.limits.slots as usize && !self.amnesia {
@@ -191,6 +204,16 @@ impl Witness {
                 ));
             }
             for (node, row) in &row.rows {
+                let state = &row.state;
+                if state.stage == Stage::Closed && !state.inferred {
+                    let end = *self.ends.entry((*node, *id)).or_insert(state.details);
+                    if end != state.details {
+                        let details = state.details;
+                        return Err(format!(
+                            "{node}: {id} ended as {end:?}, then as {details:?}"
+                        ));
+                    }
+                }
                 let Some(result) = &row.result else {
                     continue;
                 };
@@ -201,6 +224,33 @@ impl Witness {
             }
         }
         Ok(())
+    }
+
+    /// A command that has met more errors than it may is sent to nobody else.
+    fn check_errors(&mut self, id: CommandId, command: &CommandRow) -> Result<(), String> {
+        let rows = &command.rows;
+        let counts = |row: &&Row| row.state.details.counts_as_error();
+        let errors = rows.values().filter(counts).count();
+        let sent = || {
+            let sent = rows
+                .iter()
+                .filter(|(_, row)| row.state.stage == Stage::Sent);
+            sent.map(|(node, _)| *node)
+        };
+        match self.stopped.get(&id) {
+            Some(before) => match sent().find(|node| !before.contains(node)) {
+                Some(node) => Err(format!("{id} is sent to {node} after {errors} errors")),
+                None => Ok(()),
+            },
+            None if errors > command.limits.errors_allowed as usize => {
+                // What a dead link has taken back may be sent: it counts as sent before.
+                let before = rows.iter().filter(|(_, row)| row.was_sent);
+                let before = before.map(|(node, _)| *node).chain(sent());
+                self.stopped.insert(id, before.collect());
+                Ok(())
+            }
+            None => Ok(()),
+        }
     }
 
     /// What must hold when everything has come to its end.
@@ -269,12 +319,7 @@ impl Witness {
     }
 
     /// All output that a result speaks of is there.
-    fn judge_result(
-        &self,
-        node: NodeId,
-        id: CommandId,
-        row: &crate::bridge::Row,
-    ) -> Result<(), String> {
+    fn judge_result(&self, node: NodeId, id: CommandId, row: &Row) -> Result<(), String> {
         let Some(result) = &row.result else {
             return Ok(());
         };

@@ -4,6 +4,7 @@
 mod api;
 mod fault;
 mod fleet;
+mod hostile;
 mod link;
 
 use crate::bridge::{Bridge, Out};
@@ -14,7 +15,6 @@ use crate::{Case, Summary, Violation};
 use fault::Fault;
 use holdfast_agent_core::{Attempt, Gathering, Input};
 use holdfast_protocol::enrol::public_key;
-use holdfast_protocol::seal::{KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Class;
 use holdfast_protocol::{CommandId, NodeId};
@@ -118,7 +118,8 @@ pub(crate) struct World {
     handled: u64,
     machines: Vec<Machine>,
     bridge: Bridge,
-    bridge_life_started: u64,
+    /// Serial of the bridge's signing key.
+    serial: u32,
     commit_due: bool,
     links: Vec<bool>,
     connections: BTreeMap<u64, Connection>,
@@ -143,9 +144,7 @@ impl World {
     pub(crate) fn new(case: &Case, trace: bool) -> Result<Self, Violation> {
         let mut random = Random::new(case.seed);
         let root = pair(1)?;
-        let signing = pair(2)?;
-        let key = public_key(&signing).unwrap_or_default();
-        let certificate = KeyCertificate::issue(&root, 1, key);
+        let sealer = hostile::certified(&root, 1, pair(2)?);
         let root_key = public_key(&root).unwrap_or_default();
         let count = random.between(1, 4);
         let machines: Vec<Machine> = (0..count)
@@ -161,8 +160,8 @@ impl World {
             planned: 0,
             handled: 0,
             machines,
-            bridge: Bridge::new(Sealer::new(signing, certificate)),
-            bridge_life_started: 0,
+            bridge: Bridge::new(sealer),
+            serial: 1,
             commit_due: false,
             links,
             connections: BTreeMap::new(),

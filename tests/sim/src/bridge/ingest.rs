@@ -63,6 +63,7 @@ impl Bridge {
                 outbox: hello.outbox,
                 open: false,
                 next_packet: 0,
+                certified: 0,
                 unacked: BTreeMap::new(),
                 busy_until: now,
                 owes: false,

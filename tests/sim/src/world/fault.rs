@@ -22,6 +22,8 @@ pub(super) enum Fault {
     DiskMends { machine: usize },
     Sleep { machine: usize, ms: u64 },
     Replay { machine: usize, pick: usize },
+    Forge { machine: usize, kind: u64 },
+    Rotate { bare: bool },
     BridgeDies { ms: u64 },
     BridgeStarts { restored: bool },
     Backup,
@@ -35,7 +37,7 @@ impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 23) {
+        match random.between(0, 27) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
             7 | 8 => {
@@ -61,6 +63,14 @@ impl Fault {
             }
             20 | 21 => Self::Image { machine },
             22 => Self::RolledBack { machine },
+            23 | 24 => {
+                let kind = random.between(0, 4);
+                Self::Forge { machine, kind }
+            }
+            25 | 26 => {
+                let bare = random.one_in(2);
+                Self::Rotate { bare }
+            }
             _ => {
                 let ms = random.between(0, 4 * DAY_MS).cast_signed() - 2 * DAY_MS.cast_signed();
                 Self::ClockJumps { ms }
@@ -117,6 +127,8 @@ impl World {
                 }
             }
             Fault::Replay { machine, pick } => self.replay(machine, pick)?,
+            Fault::Forge { machine, kind } => self.forge(machine, kind)?,
+            Fault::Rotate { bare } => self.rotate(bare)?,
             Fault::BridgeDies { ms } => self.bridge_dies(ms, false),
             Fault::BridgeStarts { restored } => self.bridge_starts(restored),
             Fault::Backup => {
@@ -204,7 +216,6 @@ impl World {
             self.summary.restores += 1;
         }
         self.bridge.up = true;
-        self.bridge_life_started = self.now;
     }
 
     /// The disk of a machine goes back to an older image.

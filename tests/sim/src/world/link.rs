@@ -314,14 +314,22 @@ impl World {
             return Ok(());
         };
         let (node, topic, frame) = (*node, *topic, frame.clone());
-        let Some(connection) = self
-            .connection_of(index)
-            .and_then(|id| self.connections.get(&id))
-        else {
+        self.say(|| format!("a frame for {node} is replayed to machine {index}"));
+        self.inject(index, topic, frame)
+    }
+
+    /// Somebody on the wire hands a frame to a machine.
+    pub(super) fn inject(
+        &mut self,
+        index: usize,
+        topic: Topic,
+        frame: Vec<u8>,
+    ) -> Result<(), Violation> {
+        let id = self.connection_of(index);
+        let Some(connection) = id.and_then(|id| self.connections.get(&id)) else {
             return Ok(());
         };
         let (life, attempt) = (connection.life, connection.attempt);
-        self.say(|| format!("a frame for {node} is replayed to machine {index}"));
         // No packet id of the bridge's own is that high.
         let delivery = Delivery {
             attempt,
