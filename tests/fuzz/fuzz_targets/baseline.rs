@@ -1,0 +1,15 @@
+//! Any text as a patch baseline: refused by name or read.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[allow(dead_code, unused_imports)]
+#[path = "../../../agent/src/package_manager/mod.rs"]
+mod package_manager;
+#[allow(dead_code, unused_imports)]
+#[path = "../../../agent/src/patch/baseline.rs"]
+mod baseline;
+
+fuzz_target!(|text: &str| {
+    let _ = baseline::Baseline::from_json(text);
+});
