@@ -169,10 +169,10 @@ impl<S: Storage> Journal<S> {
                 self.index.replay_at(seq, payload);
             }
             if stream.pending_bytes > COPY_BYTES_MAX {
-                stream.flush(storage, &mut self.pool, &mut self.written_bytes)?;
+                stream.flush(storage, &mut self.pool)?;
             }
         }
-        stream.flush(storage, &mut self.pool, &mut self.written_bytes)?;
+        stream.flush(storage, &mut self.pool)?;
         if id == StreamId::LEDGER {
             stream.progress.released = stream.progress.released.max(seq_end - 1);
         } else {

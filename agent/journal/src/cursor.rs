@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     OpenError, Storage, StorageError, StreamId,
     format::{VERSION, put, u16_at, u32_at, u64_at},
+    meter::Metered,
 };
 
 const MAGIC: [u8; 8] = *b"HFcurs\r\n";
@@ -14,6 +15,7 @@ const FILE_BYTES: u64 = 2 * SLOT_BYTES as u64;
 const HEADER: usize = 24;
 const ENTRY: usize = 20;
 const CRC_AT: usize = SLOT_BYTES - 4;
+const WRITTEN_AT: usize = CRC_AT - 8;
 /// As many streams as a slot has entries for.
 pub(crate) const MAX_STREAMS: usize = 64;
 /// Cursor files are `cursor-` and a number; after a failed sync the next number is taken.
@@ -37,6 +39,8 @@ pub(crate) struct Cursor<F> {
     number: u32,
     generation: u64,
     stored: Table,
+    /// Bytes that the journal has written in all, as the file says.
+    written_bytes: u64,
 }
 
 impl<F> Cursor<F> {
@@ -51,6 +55,7 @@ impl<F> Cursor<F> {
             number: 0,
             generation: 0,
             stored: Table::new(),
+            written_bytes: 0,
         };
         let mut seen = false;
         for name in names {
@@ -67,8 +72,13 @@ impl<F> Cursor<F> {
             bytes.truncate(got);
             for slot in bytes.chunks(SLOT_BYTES) {
                 match decode(slot) {
-                    Slot::Valid(generation, table) if generation > cursor.generation => {
+                    Slot::Valid {
+                        generation,
+                        table,
+                        written_bytes,
+                    } if generation > cursor.generation => {
                         cursor.generation = generation;
+                        cursor.written_bytes = written_bytes;
                         cursor.number = number;
                         cursor.stored = table;
                     }
@@ -79,7 +89,7 @@ impl<F> Cursor<F> {
                             supported: VERSION,
                         });
                     }
-                    Slot::Valid(..) | Slot::Invalid => {}
+                    Slot::Valid { .. } | Slot::Invalid => {}
                 }
             }
         }
@@ -92,14 +102,21 @@ impl<F> Cursor<F> {
         &self.stored
     }
 
+    /// Bytes that the journal has written in all, as the file says.
+    pub(crate) fn written_bytes(&self) -> u64 {
+        self.written_bytes
+    }
+
     /// Makes `table` durable in both slots, one after the other: a torn write leaves the other slot,
-    /// and a bit that flips later leaves the same progress in its twin.
+    /// and a bit that flips later leaves the same progress in its twin. The figure of what was written
+    /// goes with it.
     pub(crate) fn store<S: Storage<File = F>>(
         &mut self,
-        storage: &S,
+        storage: &Metered<S>,
         table: &Table,
     ) -> Result<(), StorageError> {
-        if *table == self.stored && self.file.is_some() {
+        let is_current = *table == self.stored && self.written_bytes == storage.total();
+        if is_current && self.file.is_some() {
             return Ok(());
         }
         let outcome = self.write(storage, table);
@@ -116,7 +133,7 @@ impl<F> Cursor<F> {
 
     fn write<S: Storage<File = F>>(
         &mut self,
-        storage: &S,
+        storage: &Metered<S>,
         table: &Table,
     ) -> Result<(), StorageError> {
         let name = name_of(self.number);
@@ -125,7 +142,8 @@ impl<F> Cursor<F> {
             None => open_or_create(storage, &name)?,
         };
         self.generation += 1;
-        let slot = encode(self.generation, table);
+        self.written_bytes = storage.total() + FILE_BYTES;
+        let slot = encode(self.generation, table, self.written_bytes);
         for offset in [0, SLOT_BYTES as u64] {
             storage
                 .write_at(&file, offset, &slot)
@@ -148,7 +166,7 @@ fn open_or_create<S: Storage>(storage: &S, name: &str) -> Result<(S::File, bool)
         Ok(file) => Ok((file, false)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => storage
             .create(name, FILE_BYTES)
-            .map(|file| (file, true))
+            .map(|created| (created.file, true))
             .map_err(StorageError::on("create", name)),
         Err(error) => Err(StorageError::on("open", name)(error)),
     }
@@ -175,12 +193,16 @@ fn number_of(name: &str) -> Option<u32> {
 }
 
 enum Slot {
-    Valid(u64, Table),
+    Valid {
+        generation: u64,
+        table: Table,
+        written_bytes: u64,
+    },
     Newer(u16),
     Invalid,
 }
 
-fn encode(generation: u64, table: &Table) -> Vec<u8> {
+fn encode(generation: u64, table: &Table, written_bytes: u64) -> Vec<u8> {
     let mut slot = vec![0; SLOT_BYTES];
     let count = u16::try_from(table.len()).unwrap_or(u16::MAX);
     put(&mut slot, 0, &MAGIC);
@@ -193,6 +215,7 @@ fn encode(generation: u64, table: &Table) -> Vec<u8> {
         put(&mut slot, at + 4, &progress.released.to_le_bytes());
         put(&mut slot, at + 12, &progress.evicted.to_le_bytes());
     }
+    put(&mut slot, WRITTEN_AT, &written_bytes.to_le_bytes());
     let crc = crc32c::crc32c(slot.get(..CRC_AT).unwrap_or_default());
     put(&mut slot, CRC_AT, &crc.to_le_bytes());
     slot
@@ -222,5 +245,9 @@ fn decode(slot: &[u8]) -> Slot {
             (stream, progress)
         })
         .collect();
-    Slot::Valid(u64_at(slot, 16), table)
+    Slot::Valid {
+        generation: u64_at(slot, 16),
+        table,
+        written_bytes: u64_at(slot, WRITTEN_AT),
+    }
 }

@@ -10,10 +10,7 @@ use std::{
 
 use rustix::fs::{FallocateFlags, FlockOperation};
 
-use crate::{FileInfo, OpenError, Storage};
-
-/// Zeros are written in pieces of this size.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+use crate::{Created, FileInfo, OpenError, Storage, format::ZEROS};
 
 /// A directory (0700) of files (0600) on a POSIX file system.
 #[derive(Debug)]
@@ -52,14 +49,15 @@ impl DirStorage {
         }
     }
 
-    fn allocate(file: &File, bytes: u64) -> io::Result<()> {
-        // Some file systems cannot allocate ahead; writing the zeros below does it there.
+    /// Allocates `bytes`; returns how many zeros that took. Where blocks stay unwritten, the journal
+    /// writes zeros ahead of its records itself: a file that is never filled then costs nothing.
+    fn allocate(file: &File, bytes: u64) -> io::Result<u64> {
         match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
-            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+            Ok(()) => return Ok(0),
+            // This file system cannot allocate ahead: writing does it.
+            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
             Err(errno) => return Err(errno.into()),
         }
-        // Allocated but unwritten blocks cost a journal commit of the file system at the first write
-        // of each; written zeros cost one sequential write now, and nothing in each later sync.
         let mut offset = 0;
         while offset < bytes {
             let len =
@@ -67,7 +65,7 @@ impl DirStorage {
             file.write_all_at(ZEROS.get(..len).unwrap_or_default(), offset)?;
             offset += len as u64;
         }
-        Ok(())
+        Ok(bytes)
     }
 }
 
@@ -94,7 +92,7 @@ impl Storage for DirStorage {
         Ok(files)
     }
 
-    fn create(&self, name: &str, bytes: u64) -> io::Result<File> {
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Created<File>> {
         let path = self.path.join(name);
         let file = OpenOptions::new()
             .read(true)
@@ -103,7 +101,10 @@ impl Storage for DirStorage {
             .mode(0o600)
             .open(&path)?;
         match Self::allocate(&file, bytes) {
-            Ok(()) => Ok(file),
+            Ok(written_bytes) => Ok(Created {
+                file,
+                written_bytes,
+            }),
             Err(error) => {
                 std::fs::remove_file(&path)?;
                 Err(error)

@@ -24,6 +24,12 @@ pub(crate) const RECORD_HEADER: u32 = 28;
 pub(crate) const SEGMENT_HEADER: usize = 64;
 /// Records start at multiples of this.
 pub(crate) const ALIGN: u32 = 4;
+/// Blocks that were allocated but never written cost the file system a commit of its own journal at
+/// their first write, so zeros are written ahead of the records, up to the next multiple of this.
+/// Longer steps mean fewer such commits, and more zeros in front of records that never come.
+pub(crate) const AHEAD: u32 = 128 * 1024;
+/// Zeros are written in pieces of at most this length: a block, since the program carries them.
+pub(crate) static ZEROS: [u8; 4096] = [0; 4096];
 /// The longest payload of a record: 256 KiB.
 pub const MAX_RECORD: usize = 256 * 1024;
 
@@ -45,6 +51,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) salt: u64,
     /// Sequence of its first record.
     pub(crate) first_seq: u64,
+    /// Bytes that the journal had written in all when this segment was begun.
+    pub(crate) written_bytes: u64,
 }
 
 /// What a stretch of bytes is, read as a segment header.
@@ -65,6 +73,7 @@ impl SegmentHeader {
         put(&mut bytes, 16, &self.ordinal.to_le_bytes());
         put(&mut bytes, 24, &self.salt.to_le_bytes());
         put(&mut bytes, 32, &self.first_seq.to_le_bytes());
+        put(&mut bytes, 40, &self.written_bytes.to_le_bytes());
         let crc = crc32c::crc32c(bytes.get(..SEGMENT_CRC_AT).unwrap_or_default());
         put(&mut bytes, SEGMENT_CRC_AT, &crc.to_le_bytes());
         bytes
@@ -90,6 +99,7 @@ impl SegmentHeader {
             ordinal: u64_at(bytes, 16),
             salt: u64_at(bytes, 24),
             first_seq: u64_at(bytes, 32),
+            written_bytes: u64_at(bytes, 40),
         })
     }
 
@@ -246,6 +256,7 @@ mod tests {
         ordinal: 7,
         salt: 0xFEED,
         first_seq: 42,
+        written_bytes: 0x0A0B_0C0D,
     };
 
     #[test]
@@ -295,7 +306,7 @@ mod tests {
     }
 
     const GOLDEN_RECORD: &str = "1d9ec57a0300000003000000000000000400010036703127a2863ac4";
-    const GOLDEN_SEGMENT: &str = "48466a726e6c0d0a01000300000010000700000000000000edfe0000000000002a000000000000000000000000000000000000000000000000000000230dab04";
+    const GOLDEN_SEGMENT: &str = "48466a726e6c0d0a01000300000010000700000000000000edfe0000000000002a000000000000000d0c0b0a00000000000000000000000000000000815b6244";
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()

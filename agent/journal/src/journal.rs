@@ -9,6 +9,7 @@ use crate::{
     cursor::{Cursor, Table},
     format::{MAX_RECORD, framed},
     ledger::Index,
+    meter::Metered,
     pool::Pool,
     recovery,
     stream::Stream,
@@ -118,7 +119,7 @@ impl Reservation {
 /// What a sync did. Everything appended before it is durable.
 #[derive(Debug, Default)]
 pub struct Durable {
-    /// Bytes given to the device by this call, headers and commits included.
+    /// Bytes given to the device by this call, frames, zeros and housekeeping included.
     pub written_bytes: u64,
     /// Eviction, compaction or restocking the reserve for a full device failed; the records are
     /// durable, and the next sync tries again.
@@ -161,21 +162,24 @@ pub struct Status {
     pub spare_segments: usize,
     /// Their bytes.
     pub spare_bytes: u64,
-    /// Bytes given to the device since the journal was opened.
+    /// Bytes given to the device since the journal was opened: records, their frames, zeros written
+    /// ahead, cursors. What the file system adds is not seen here.
     pub written_bytes: u64,
+    /// The same since the journal was made. A power cut loses of it what was written since the
+    /// youngest segment was begun or the cursor was stored.
+    pub written_total_bytes: u64,
     /// Syncs that failed since then.
     pub failed_syncs: u64,
 }
 
 /// A durable queue of independent streams, and a ledger beside them.
 pub struct Journal<S: Storage> {
-    pub(crate) storage: S,
+    pub(crate) storage: Metered<S>,
     pub(crate) streams: BTreeMap<StreamId, Stream<S::File>>,
     pub(crate) pool: Pool,
     pub(crate) cursor: Cursor<S::File>,
     pub(crate) index: Index,
     pub(crate) ledger_cap_bytes: u64,
-    pub(crate) written_bytes: u64,
     pub(crate) failed_syncs: u64,
 }
 
@@ -286,7 +290,7 @@ impl<S: Storage> Journal<S> {
     /// [`SyncError`] names the first records that are not durable. They stay buffered, and the next
     /// call writes them to a new segment; the failed descriptor is never used again.
     pub fn sync(&mut self) -> Result<Durable, SyncError> {
-        let before = self.written_bytes;
+        let before = self.storage.since_open();
         let mut housekeeping = self.evict_oldest().err();
         let mut failed = None;
         let policies: Vec<_> = self.streams.values().map(|s| (s.id, s.policy)).collect();
@@ -303,7 +307,7 @@ impl<S: Storage> Journal<S> {
             .and_then(|()| self.stock_reserve());
         housekeeping = housekeeping.or(after.err());
         let done = Durable {
-            written_bytes: self.written_bytes - before,
+            written_bytes: self.storage.since_open() - before,
             housekeeping,
         };
         failed.map_or(Ok(done), Err)
@@ -379,7 +383,8 @@ impl<S: Storage> Journal<S> {
             streams: streams.collect(),
             spare_segments: self.pool.spare_count(),
             spare_bytes: self.pool.spare_bytes(),
-            written_bytes: self.written_bytes,
+            written_bytes: self.storage.since_open(),
+            written_total_bytes: self.storage.total(),
             failed_syncs: self.failed_syncs,
         }
     }
@@ -407,7 +412,7 @@ impl<S: Storage> Journal<S> {
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
-        let outcome = stream.flush(&self.storage, &mut self.pool, &mut self.written_bytes);
+        let outcome = stream.flush(&self.storage, &mut self.pool);
         outcome.map_err(|source| {
             self.failed_syncs += 1;
             SyncError {

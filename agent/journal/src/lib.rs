@@ -21,6 +21,8 @@
 //! # Bounds
 //! A stream's cap counts framed bytes (28 B a record, 28 B a commit, padding). Its files hold at most
 //! twice the cap (records that do not fit the rest of a segment leave it empty) and two segments.
+//! Files are allocated but not written; zeros go ahead of the records in steps of 128 KiB, so that a
+//! sync seldom costs the file system a commit of its own and a segment never filled costs no wear.
 //! In memory: the buffer of records not yet durable (320 KiB a stream), 16 B for every
 //! 16 KiB on disk, and the ledger's keys.
 
@@ -31,6 +33,7 @@ mod error;
 mod format;
 mod journal;
 mod ledger;
+mod meter;
 mod pool;
 mod read;
 mod recovery;
@@ -51,7 +54,7 @@ pub use pool::SaltSource;
 pub use read::{Entry, GapReason};
 pub use recovery::{Damage, Recovery};
 pub use simulated::{Fault, SimStorage};
-pub use storage::{FileInfo, Storage};
+pub use storage::{Created, FileInfo, Storage};
 
 use std::fmt;
 

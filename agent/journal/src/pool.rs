@@ -2,7 +2,7 @@
 //! It never hands out a file that still holds a record somebody may need, and keeps one file back
 //! from streams that can do without, so that a full device still takes results and cancels.
 
-use crate::{Storage, StorageError, StreamId, format::SegmentHeader};
+use crate::{Created, Storage, StorageError, StreamId, format::SegmentHeader, meter::Metered};
 
 const PREFIX: &str = "segment-";
 /// Spare files kept for reuse; what is freed beyond is given back to the device.
@@ -18,12 +18,14 @@ pub type SaltSource = Box<dyn FnMut() -> u64 + Send>;
 pub(crate) struct Spare {
     pub(crate) slot: u32,
     pub(crate) bytes: u32,
+    /// Every block of it was written, as far as this process knows.
+    pub(crate) is_written: bool,
 }
 
 /// A file given to a stream.
 pub(crate) struct Taken<F> {
-    pub(crate) slot: u32,
     pub(crate) file: F,
+    pub(crate) spare: Spare,
     pub(crate) header: SegmentHeader,
     /// The directory must be synced too.
     pub(crate) created: bool,
@@ -65,12 +67,12 @@ impl Pool {
     /// new one, else, on a full device and for vital streams, the reserve.
     pub(crate) fn take<S: Storage>(
         &mut self,
-        storage: &S,
+        storage: &Metered<S>,
         wish: Wish,
     ) -> Result<Taken<S::File>, StorageError> {
         let bytes = wish.bytes.next_multiple_of(BLOCK);
         let spare = self.spare(false, |spare| spare.bytes == bytes);
-        let (slot, bytes, file, created) = match spare {
+        let (spare, file, created) = match spare {
             Some(spare) => self.reopen(storage, spare)?,
             None => match self.create(storage, bytes) {
                 Err(error) if error.is_storage_full() => {
@@ -82,15 +84,16 @@ impl Pool {
         };
         let header = SegmentHeader {
             stream: wish.stream.get(),
-            bytes,
+            bytes: spare.bytes,
             ordinal: self.next_ordinal,
             salt: (self.salts)(),
             first_seq: wish.first_seq,
+            written_bytes: storage.total(),
         };
         self.next_ordinal += 1;
         Ok(Taken {
-            slot,
             file,
+            spare,
             header,
             created,
         })
@@ -121,10 +124,10 @@ impl Pool {
         if self.spares.iter().any(|spare| spare.bytes >= bytes) {
             return Ok(());
         }
-        let (slot, bytes, _, _) = self.create(storage, bytes)?;
+        let (spare, _, _) = self.create(storage, bytes)?;
         // Whoever takes a spare relies on its name.
         storage.sync_dir().map_err(StorageError::on("sync", ""))?;
-        self.spares.push(Spare { slot, bytes });
+        self.spares.push(spare);
         Ok(())
     }
 
@@ -149,27 +152,35 @@ impl Pool {
         &mut self,
         storage: &S,
         spare: Spare,
-    ) -> Result<(u32, u32, S::File, bool), StorageError> {
+    ) -> Result<(Spare, S::File, bool), StorageError> {
         let name = segment_name(spare.slot);
         let file = storage.open(&name).map_err(StorageError::on("open", &name));
         if file.is_err() {
             self.spares.push(spare);
         }
-        Ok((spare.slot, spare.bytes, file?, false))
+        Ok((spare, file?, false))
     }
 
     fn create<S: Storage>(
         &mut self,
         storage: &S,
         bytes: u32,
-    ) -> Result<(u32, u32, S::File, bool), StorageError> {
+    ) -> Result<(Spare, S::File, bool), StorageError> {
         let slot = self.next_slot;
         let name = segment_name(slot);
-        let file = storage
+        let Created {
+            file,
+            written_bytes,
+        } = storage
             .create(&name, u64::from(bytes))
             .map_err(StorageError::on("create", &name))?;
         self.next_slot = slot.wrapping_add(1);
-        Ok((slot, bytes, file, true))
+        let spare = Spare {
+            slot,
+            bytes,
+            is_written: written_bytes >= u64::from(bytes),
+        };
+        Ok((spare, file, true))
     }
 }
 

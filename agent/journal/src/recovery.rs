@@ -9,6 +9,7 @@ use crate::{
     cursor::{Cursor, MAX_STREAMS},
     format::{DATA_START, HeaderRead, SECTOR, SEGMENT_HEADER, SegmentHeader, VERSION, framed},
     ledger::Index,
+    meter::Metered,
     pool::{Pool, Spare, slot_of},
     scan::{Range, Scanner, Step},
     segment::Segment,
@@ -55,6 +56,7 @@ pub(crate) fn open<S: Storage>(
     salts: SaltSource,
 ) -> Result<(Journal<S>, Recovery), OpenError> {
     let mut streams = configured(config)?;
+    let storage = Metered::new(storage);
     let files = storage.list().map_err(StorageError::on("list", ""))?;
     let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
     let (cursor, cursor_damaged) = Cursor::load(&storage, &names)?;
@@ -64,6 +66,7 @@ pub(crate) fn open<S: Storage>(
     let mut spares = Vec::new();
     let mut next_ordinal = 1;
     let mut next_slot = 0;
+    let mut written_bytes = cursor.written_bytes();
     let mut chains: BTreeMap<StreamId, Vec<Segment>> = BTreeMap::new();
     for Found {
         slot,
@@ -75,13 +78,18 @@ pub(crate) fn open<S: Storage>(
         match header {
             Some(header) => {
                 next_ordinal = next_ordinal.max(header.ordinal.saturating_add(1));
+                written_bytes = written_bytes.max(header.written_bytes);
                 let mut segment = Segment::new(slot, header);
                 segment.sealed = bytes < header.bytes;
                 let chain = chains.entry(StreamId::new(header.stream)).or_default();
                 chain.push(segment);
             }
             // Made or recycled, but never synced with a record in it.
-            None if bytes >= SEGMENT_BYTES_LEAST => spares.push(Spare { slot, bytes }),
+            None if bytes >= SEGMENT_BYTES_LEAST => spares.push(Spare {
+                slot,
+                bytes,
+                is_written: false,
+            }),
             None => {}
         }
     }
@@ -104,7 +112,13 @@ pub(crate) fn open<S: Storage>(
         }
         spares.extend(drop_finished(stream));
         scan(&storage, stream, &mut index, &mut recovery)?;
+        let told = stream
+            .segments
+            .iter()
+            .map(|segment| segment.header.written_bytes + segment.used());
+        written_bytes = written_bytes.max(told.max().unwrap_or(0));
     }
+    storage.set_before(written_bytes);
     let mut journal = Journal {
         storage,
         streams,
@@ -112,7 +126,6 @@ pub(crate) fn open<S: Storage>(
         cursor,
         index,
         ledger_cap_bytes: config.ledger_cap_bytes,
-        written_bytes: 0,
         failed_syncs: 0,
     };
     settle(&mut journal, &mut recovery)?;
@@ -219,6 +232,7 @@ fn drop_finished<F>(stream: &mut Stream<F>) -> Vec<Spare> {
             spares.push(Spare {
                 slot: segment.slot,
                 bytes: segment.header.bytes,
+                is_written: false,
             });
         } else {
             stream.segments.push_back(segment);

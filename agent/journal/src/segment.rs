@@ -3,7 +3,7 @@
 
 use crate::{
     Storage, StorageError,
-    format::{DATA_START, SECTOR, SegmentHeader, put},
+    format::{AHEAD, DATA_START, SECTOR, SegmentHeader, put},
     pool::segment_name,
     scan::{Range, Scanner},
 };
@@ -23,6 +23,8 @@ pub(crate) struct Segment {
     pub(crate) batch_offset: u32,
     /// Takes no more records.
     pub(crate) sealed: bool,
+    /// Every block of the file was written before: nothing is to be prepared.
+    pub(crate) is_written: bool,
     /// Some records' sequences and offsets, ascending.
     waypoints: Vec<(u64, u32)>,
 }
@@ -35,6 +37,7 @@ impl Segment {
             end: DATA_START,
             batch_offset: DATA_START,
             sealed: false,
+            is_written: false,
             waypoints: Vec::new(),
         }
     }
@@ -54,6 +57,26 @@ impl Segment {
             return 0;
         }
         self.header.copy_offset().saturating_sub(self.end)
+    }
+
+    /// Where the zeros end that are written ahead of records which end at `end`. It follows from
+    /// `end` alone, so that a restart knows it too.
+    pub(crate) fn prepared(&self, end: u32) -> u32 {
+        if self.is_written {
+            self.header.bytes
+        } else if end <= DATA_START {
+            0
+        } else {
+            end.checked_next_multiple_of(AHEAD)
+                .map_or(self.header.copy_offset(), |ahead| {
+                    ahead.min(self.header.copy_offset())
+                })
+        }
+    }
+
+    /// Every block of the file is written by now, as far as this process knows.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.prepared(self.end) >= self.header.copy_offset()
     }
 
     /// Notes where a record stands, if the last note is far enough away.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{FileInfo, Storage};
+use crate::{Created, FileInfo, Storage};
 
 /// Writes reach the medium in units of this many bytes, in any order until a sync.
 const SECTOR: usize = 512;
@@ -277,7 +277,7 @@ impl Storage for SimStorage {
         Ok(disk.files.iter().map(info).collect())
     }
 
-    fn create(&self, name: &str, bytes: u64) -> io::Result<SimHandle> {
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Created<SimHandle>> {
         let mut disk = self.disk();
         disk.change()?;
         if disk.files.contains_key(name) {
@@ -294,7 +294,10 @@ impl Storage for SimStorage {
             dirty: Vec::new(),
         };
         disk.inodes.insert(inode, file);
-        Ok(SimHandle { inode })
+        Ok(Created {
+            file: SimHandle { inode },
+            written_bytes: 0,
+        })
     }
 
     fn open(&self, name: &str) -> io::Result<SimHandle> {

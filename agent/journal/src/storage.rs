@@ -12,6 +12,15 @@ pub struct FileInfo {
     pub bytes: u64,
 }
 
+/// A file just made.
+#[derive(Debug)]
+pub struct Created<F> {
+    /// Open for reading and writing.
+    pub file: F,
+    /// Zeros that had to be written for it; 0 where the space is allocated without writing.
+    pub written_bytes: u64,
+}
+
 /// One flat directory of files on a device, held exclusively by one journal.
 ///
 /// Every call is synchronous. After a failed [`Storage::sync_data`] the journal drops the handle and
@@ -26,12 +35,12 @@ pub trait Storage {
     /// The device's own.
     fn list(&self) -> io::Result<Vec<FileInfo>>;
 
-    /// Creates a file of `bytes` zeros whose space is allocated; its name is durable after
-    /// [`Storage::sync_dir`]. Leaves no file behind when it fails.
+    /// Creates a file that reads as `bytes` zeros and whose space is allocated; its name is durable
+    /// after [`Storage::sync_dir`]. Leaves no file behind when it fails.
     ///
     /// # Errors
     /// `StorageFull` when the space is not there, `AlreadyExists`, or the device's own.
-    fn create(&self, name: &str, bytes: u64) -> io::Result<Self::File>;
+    fn create(&self, name: &str, bytes: u64) -> io::Result<Created<Self::File>>;
 
     /// Opens an existing file for reading and writing.
     ///

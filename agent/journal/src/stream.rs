@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::{
     Policy, Storage, StorageError, StreamId,
     cursor::Progress,
-    format::{DATA_START, RECORD_HEADER, RecordHeader, SECTOR, framed, put},
+    format::{DATA_START, RECORD_HEADER, RecordHeader, SECTOR, ZEROS, framed, len_u32, put},
+    meter::Metered,
     pool::{Pool, Spare, Wish},
     segment::Segment,
 };
@@ -126,19 +127,15 @@ impl<F> Stream<F> {
     /// The device's. What was not durable stays buffered; its segment is closed for good.
     pub(crate) fn flush<S: Storage<File = F>>(
         &mut self,
-        storage: &S,
+        storage: &Metered<S>,
         pool: &mut Pool,
-        written_bytes: &mut u64,
     ) -> Result<(), StorageError> {
         while let Some(first) = self.pending.front() {
             let need = framed(first.payload.len());
             let (file, created) = self.writable(storage, pool, need)?;
             let outcome = self.write_batch(storage, &file, created);
             match outcome {
-                Ok(written) => {
-                    self.active = Some(file);
-                    *written_bytes += written;
-                }
+                Ok(()) => self.active = Some(file),
                 Err(error) => {
                     drop(file);
                     self.abandon(storage);
@@ -189,6 +186,7 @@ impl<F> Stream<F> {
                 let spare = Spare {
                     slot: segment.slot,
                     bytes: segment.header.bytes,
+                    is_written: segment.is_filled(),
                 };
                 pool.give_back(storage, spare)?;
             }
@@ -212,7 +210,7 @@ impl<F> Stream<F> {
     /// A handle of a segment with room for `need` bytes; the flag says that its name is not durable.
     fn writable<S: Storage<File = F>>(
         &mut self,
-        storage: &S,
+        storage: &Metered<S>,
         pool: &mut Pool,
         need: u32,
     ) -> Result<(F, bool), StorageError> {
@@ -238,8 +236,9 @@ impl<F> Stream<F> {
         if self.segments.is_empty() {
             self.begin = DATA_START;
         }
-        self.segments
-            .push_back(Segment::new(taken.slot, taken.header));
+        let mut segment = Segment::new(taken.spare.slot, taken.header);
+        segment.is_written = taken.spare.is_written;
+        self.segments.push_back(segment);
         Ok((taken.file, taken.created))
     }
 
@@ -249,14 +248,13 @@ impl<F> Stream<F> {
         storage: &S,
         file: &F,
         created: bool,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<(), StorageError> {
         let Some(segment) = self.segments.back() else {
-            return Ok(0);
+            return Ok(());
         };
         let name = segment.name();
         let batch = encode(segment, &self.pending);
         let fresh = segment.end == DATA_START;
-        let mut written = batch.bytes.len() as u64;
         let write = |offset: u32, bytes: &[u8]| {
             storage
                 .write_at(file, u64::from(offset), bytes)
@@ -267,9 +265,14 @@ impl<F> Stream<F> {
             put(&mut sector, 0, &segment.header.encode());
             write(0, &sector)?;
             write(segment.header.copy_offset(), &sector)?;
-            written += 2 * u64::from(SECTOR);
         }
         write(segment.end, &batch.bytes)?;
+        let prepared = segment.prepared(batch.end);
+        if prepared > segment.prepared(segment.end) {
+            for (offset, zeros) in zeros(batch.end, prepared) {
+                write(offset, zeros)?;
+            }
+        }
         storage
             .sync_data(file)
             .map_err(StorageError::on("sync", &name))?;
@@ -277,7 +280,7 @@ impl<F> Stream<F> {
             storage.sync_dir().map_err(StorageError::on("sync", ""))?;
         }
         self.commit(&batch);
-        Ok(written)
+        Ok(())
     }
 
     /// The batch is durable.
@@ -303,6 +306,18 @@ impl<F> Stream<F> {
             drop(storage.remove(&segment.name()));
         }
     }
+}
+
+/// Pieces of zeros that fill `from..to`; each ends at a block's end, or at `to`.
+fn zeros(from: u32, to: u32) -> impl Iterator<Item = (u32, &'static [u8])> {
+    let block = len_u32(&ZEROS);
+    let mut offset = from;
+    std::iter::from_fn(move || {
+        let len = (block - offset % block).min(to.saturating_sub(offset));
+        let piece = (offset, ZEROS.get(..len as usize)?);
+        offset += len;
+        (len > 0).then_some(piece)
+    })
 }
 
 /// Encodes records from the front of `pending` until the segment is full, and a commit.
