@@ -77,6 +77,15 @@ fn describe(status: &Value) -> String {
             figure("lost"),
         );
     }
+    if let (Some(now), Some(ever)) = (
+        number(status, "/journal/written_bytes"),
+        number(status, "/journal/written_total_bytes"),
+    ) {
+        let _ = writeln!(
+            out,
+            "wear         {now} bytes written since the start, {ever} in all"
+        );
+    }
     for command in status
         .get("commands")
         .and_then(Value::as_array)
@@ -170,6 +179,13 @@ mod tests {
         assert_eq!(date(0), "1970-01-01 00:00");
         assert_eq!(date(1_709_208_000_000), "2024-02-29 12:00");
         assert_eq!(date(4_102_444_799_999), "2099-12-31 23:59");
+    }
+
+    #[test]
+    fn wear_is_shown_since_the_start_and_in_all() {
+        let journal = serde_json::json!({ "written_bytes": 7, "written_total_bytes": 40 });
+        let shown = describe(&serde_json::json!({ "journal": journal }));
+        assert!(shown.contains("7 bytes written since the start, 40 in all"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use crate::clock::{self, NoRandomness};
 use holdfast_agent_core::Input;
-use holdfast_agent_store::Op;
+use holdfast_agent_store::{Op, Wear};
 use holdfast_journal::{Config, DirStorage, OpenError, Recovery};
 use std::path::Path;
 use std::time::Duration;
@@ -37,6 +37,8 @@ pub(super) struct JournalTask {
     store: Option<Box<Store>>,
     batch: Option<JoinHandle<(Box<Store>, Vec<Input>)>>,
     queue: Vec<Op>,
+    /// As of the last batch.
+    wear: Wear,
     retry_at: Option<Instant>,
 }
 
@@ -48,6 +50,7 @@ pub struct JournalLost;
 impl JournalTask {
     pub(super) fn new(store: Store) -> Self {
         Self {
+            wear: store.wear(),
             store: Some(Box::new(store)),
             batch: None,
             queue: Vec::new(),
@@ -58,6 +61,11 @@ impl JournalTask {
     /// Adds work; [`Self::next`] begins it. The core bounds how much it has open.
     pub(super) fn push(&mut self, op: Op) {
         self.queue.push(op);
+    }
+
+    /// What is written, as of the last batch that ended.
+    pub(super) fn wear(&self) -> Wear {
+        self.wear
     }
 
     /// Whether nothing is under way or waits.
@@ -76,6 +84,7 @@ impl JournalTask {
                 self.batch = None;
                 let (store, answers) = done.map_err(|_| JournalLost)?;
                 self.retry_at = store.is_delayed().then(|| Instant::now() + RETRY);
+                self.wear = store.wear();
                 self.store = Some(store);
                 return Ok(answers);
             }

@@ -21,7 +21,7 @@ use control::Control;
 use holdfast_agent_core::{
     Attempt, Config, Core, Effect, Input, Level, LinkFault, LinkIdentity, RestoreError,
 };
-use holdfast_agent_store::Op;
+use holdfast_agent_store::{Op, Wear};
 use holdfast_journal::{OpenError, ReadError, Recovery};
 use journal::{JournalLost, JournalTask, Store};
 use serde_json::{Value, json};
@@ -153,16 +153,26 @@ fn report(recovery: &Recovery) {
 /// [`RunError`]; [`StateError::InUse`] when an agent runs after all.
 pub fn offline_status(state: &StateDir) -> Result<Value, RunError> {
     let opened = open(state, &Settings::default())?;
-    Ok(status_of(&opened.core, &opened.identity, false))
+    Ok(status_of(
+        &opened.core,
+        &opened.identity,
+        opened.store.wear(),
+        false,
+    ))
 }
 
-fn status_of(core: &Core, identity: &Identity, running: bool) -> Value {
+fn status_of(core: &Core, identity: &Identity, wear: Wear, running: bool) -> Value {
     let mut status = json!(core.status(clock::now()));
     if let Value::Object(members) = &mut status {
         let bridges = identity.bridges.iter().map(Address::to_string);
         members.insert("running".into(), running.into());
         members.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         members.insert("bridges".into(), bridges.collect());
+        let journal = json!({
+            "written_bytes": wear.written_bytes,
+            "written_total_bytes": wear.written_total_bytes,
+        });
+        members.insert("journal".into(), journal);
     }
     status
 }
@@ -267,7 +277,8 @@ impl Shell {
                 }
                 () = signals.stop() => self.step(Input::Stop),
                 asked = asked(control.as_ref()) => {
-                    control::answer(asked, status_of(&self.core, &self.identity, true));
+                    let wear = self.journal.wear();
+                    control::answer(asked, status_of(&self.core, &self.identity, wear, true));
                 }
             }
         }

@@ -63,6 +63,15 @@ pub struct Store<S: Storage> {
     waiting: VecDeque<(Ticket, Vec<Write>)>,
 }
 
+/// What the journal has given to its device. What a file system adds is not in it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wear {
+    /// Bytes since this process began.
+    pub written_bytes: u64,
+    /// Bytes since the node was registered; after a power cut up to a segment less.
+    pub written_total_bytes: u64,
+}
+
 /// Why a ticket was not buffered.
 enum Stop {
     Refused(PersistRefusal),
@@ -135,6 +144,16 @@ impl<S: Storage> Store<S> {
     /// Whether the ledger has an entry.
     pub fn knows(&mut self, key: &str) -> bool {
         self.journal.ledger().contains(key.as_bytes())
+    }
+
+    /// What the journal has written.
+    #[must_use]
+    pub fn wear(&self) -> Wear {
+        let status = self.journal.status();
+        Wear {
+            written_bytes: status.written_bytes,
+            written_total_bytes: status.written_total_bytes,
+        }
     }
 
     /// Whether writes wait for the device.
@@ -507,6 +526,25 @@ mod tests {
         let restored = second.restored([1; 16], [2; 32], Monotonic(1)).unwrap();
         assert_eq!(restored.ledger, [("a".to_owned(), b"1".to_vec())]);
         assert_eq!(restored.streams.map(|stream| stream.head), [2, 1, 0, 0]);
+    }
+
+    #[test]
+    fn wear_counts_from_the_start_of_the_process_and_in_all() {
+        let home = tempfile::tempdir().unwrap();
+        let mut first = store(&home);
+        first.perform(vec![
+            persist(1, vec![append(Class::Result, 1000)]),
+            Op::Checkpoint,
+        ]);
+        let before = first.wear();
+        assert!(before.written_bytes > 1000);
+        assert_eq!(before.written_total_bytes, before.written_bytes);
+        drop(first);
+        let after = store(&home).wear();
+        assert_eq!(
+            after.written_total_bytes,
+            before.written_total_bytes + after.written_bytes
+        );
     }
 
     #[test]
