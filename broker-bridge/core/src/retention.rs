@@ -14,6 +14,8 @@ pub struct Retention {
     pub event_age_ms: i64,
     /// Events kept at most.
     pub events_max: i64,
+    /// Entries of the audit trail kept at most.
+    pub audit_max: i64,
 }
 
 impl Default for Retention {
@@ -24,6 +26,7 @@ impl Default for Retention {
             commands_max: 100_000,
             event_age_ms: 90 * DAY_MS,
             events_max: 1_000_000,
+            audit_max: 1_000_000,
         }
     }
 }
@@ -51,6 +54,12 @@ impl Retention {
     #[must_use]
     pub fn events_over(&self, count: i64) -> i64 {
         count.saturating_sub(self.events_max).max(0)
+    }
+
+    /// How many of so many entries of the audit trail are over the bound.
+    #[must_use]
+    pub fn audit_over(&self, count: i64) -> i64 {
+        count.saturating_sub(self.audit_max).max(0)
     }
 }
 

@@ -368,3 +368,70 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
         .items;
     assert_eq!(audit[0].operation, "RestoreBackup");
 }
+
+async fn statement(store: &Store, sql: &'static str) {
+    let done = store.writer.write::<_, (), StoreError>(move |connection| {
+        Box::pin(async move {
+            sqlx::query(sql).execute(connection).await?;
+            Ok(())
+        })
+    });
+    done.await.unwrap();
+}
+
+async fn rows(store: &Store, sql: &'static str) -> i64 {
+    use sqlx::Row;
+    let row = sqlx::query(sql).fetch_one(&store.reads).await.unwrap();
+    row.try_get(0).unwrap()
+}
+
+#[tokio::test]
+async fn a_large_command_goes_in_batches_and_leaves_nothing() {
+    let (_dir, store) = open().await;
+    for sql in [
+        "INSERT INTO commands (command_id, document_name, document_version, content, parameters, \
+         comment, instance_ids, targets, max_concurrency, max_errors, slots, errors_allowed, \
+         timeout_s, requested_ms, expires_ms, run_bound_ms, requested_by, status, status_details, \
+         target_count, finished, check_ms) SELECT 'c' || value, '', '', '', '{}', '', '[]', '[]', \
+         '1', '0', 1, 0, 60, value, 0, 0, '', 'Success', 'Success', 1, value < 3, 0 \
+         FROM json_each('[1, 2, 3]')",
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 700) \
+         INSERT INTO invocations (command_id, node_id, ordinal, requested_ms, status, status_details) \
+         SELECT 'c1', 'n' || n, n, 1, 'Success', 'Success' FROM n",
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 700) \
+         INSERT INTO outputs (command_id, node_id, step, stream, position, bytes) \
+         SELECT 'c1', 'n1', 0, 0, n, x'00' FROM n",
+    ] {
+        statement(&store, sql).await;
+    }
+    let mut batches = 0;
+    loop {
+        let gone = store.prune(Retention::default(), NOW).await.unwrap();
+        assert!(gone <= 256, "{gone} rows in one write");
+        batches += 1;
+        if gone == 0 {
+            break;
+        }
+    }
+    assert_eq!(batches, 1402 / 256 + 2);
+    assert_eq!(rows(&store, "SELECT count(*) FROM outputs").await, 0);
+    assert_eq!(rows(&store, "SELECT count(*) FROM invocations").await, 0);
+    // What has not ended stays, however old it is.
+    assert_eq!(rows(&store, "SELECT count(*) FROM commands").await, 1);
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_bounded_by_number_too() {
+    let (_dir, store) = open().await;
+    for n in 0..9 {
+        let new = activation(n, "");
+        let made = store.create_activation(Caller::local(NOW), new);
+        made.await.unwrap();
+    }
+    let retention = Retention {
+        audit_max: 4,
+        ..Retention::default()
+    };
+    assert_eq!(store.prune(retention, NOW).await.unwrap(), 5);
+    assert_eq!(rows(&store, "SELECT min(audit_id) FROM audit").await, 6);
+}
