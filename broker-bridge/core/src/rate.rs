@@ -267,7 +267,7 @@ mod tests {
                     1 => Event::LinkUp,
                     2 => Event::Busy,
                     3 => Event::Delivered,
-                    4 => Event::NotSent,
+                    4 => Event::Deregistered,
                     5 => Event::Result(InvocationState::Success),
                     6 => Event::Result(InvocationState::Failed),
                     7 => Event::Cancel,

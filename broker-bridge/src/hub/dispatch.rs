@@ -38,11 +38,6 @@ impl Queue {
         self.woken.notify_one();
     }
 
-    /// Has what was put back looked at again.
-    pub(super) fn wake(&self) {
-        self.woken.notify_one();
-    }
-
     fn take(&self) -> Vec<CommandId> {
         let mut commands = lock(&self.commands);
         let taken: Vec<_> = commands.iter().take(GROUP).copied().collect();
@@ -154,6 +149,24 @@ impl Hub {
     /// Admits and sends what may be sent of these commands. `false`: nothing was recorded, so nothing
     /// was sent, and they wait for the next tick.
     pub(super) async fn dispatch(&self, ids: Vec<CommandId>) -> bool {
+        let again = match self.admit_group(ids.clone()).await {
+            Ok(()) => return true,
+            Err(StoreError::Corrupt { .. }) => {
+                self.each_by_itself(&ids, |id| self.admit_group(vec![id]))
+                    .await
+            }
+            Err(error) => {
+                tracing::error!(%error, "commands were not dispatched; tried again with the next tick");
+                ids
+            }
+        };
+        // Not woken: the tick looks again, so a failing disk is not hammered.
+        let done = again.is_empty();
+        lock(&self.shared.dispatch.commands).extend(again);
+        done
+    }
+
+    async fn admit_group(&self, ids: Vec<CommandId>) -> Result<(), StoreError> {
         let (hub, now, group) = (self.clone(), self.shared.clock.now(), ids.clone());
         let work = writing::<_, Vec<Sends>, StoreError>(move |connection| {
             Box::pin(async move {
@@ -167,14 +180,11 @@ impl Hub {
         match self.shared.store.writer.write(work).await {
             Ok(sends) => {
                 sends.iter().for_each(|sends| self.transmit(sends));
-                true
+                Ok(())
             }
             Err(error) => {
-                tracing::error!(%error, "commands were not dispatched; tried again with the next tick");
                 self.shared.sessions.unreserve(&ids);
-                // Not woken: the tick looks again, so a failing disk is not hammered.
-                lock(&self.shared.dispatch.commands).extend(ids);
-                false
+                Err(error)
             }
         }
     }

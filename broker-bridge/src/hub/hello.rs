@@ -18,6 +18,7 @@ use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{Down, HelloRefusal, HelloRefusalReason, HelloReply};
 use holdfast_protocol::limits::{REVISION, REVISION_OLDEST};
 use holdfast_protocol::report::TypeName;
+use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::up::{Hello, Token};
 use holdfast_protocol::{Class, CommandId, NodeId};
 use sqlx::{Row, SqliteConnection};
@@ -39,6 +40,7 @@ const IMPOSSIBLE_MS: u32 = 60 * 60 * 1000;
 struct Context {
     node: NodeId,
     number: i64,
+    key: PublicKey,
     now: UnixMs,
     token: Arc<TokenKey>,
     random: [u8; 16],
@@ -254,7 +256,9 @@ async fn save(
         "UPDATE nodes SET connection = $1, last_ping_ms = $2, outbox = $3, counter = $4, \
          token_issued = $5, token_shown = $6, agent_version = $7, platform_name = $8, \
          platform_version = $9, computer_name = $10, ip_address = $11, architecture = $12, \
-         boot = $13 WHERE node_id = $14",
+         boot = $13, \
+         previous_key = CASE WHEN public_key = $14 THEN NULL ELSE previous_key END \
+         WHERE node_id = $15",
     )
     .bind(context.number)
     .bind(context.now)
@@ -269,6 +273,8 @@ async fn save(
     .bind(&*hello.platform.ip_address)
     .bind(&*hello.platform.architecture)
     .bind(i64::from(hello.stamp.boot))
+    // It has the new key and uses it: the one before is needed no more.
+    .bind(context.key.as_slice())
     .bind(context.node.as_str())
     .execute(connection)
     .await?;
@@ -342,6 +348,7 @@ impl Hub {
         let context = Context {
             node: session.node,
             number: session.number(),
+            key: session.key,
             now,
             token: Arc::clone(&self.shared.token),
             random,

@@ -121,7 +121,8 @@ impl Hub {
                 return Err(ConnectRefusal::Unknown);
             }
         }
-        let session = Arc::new(Session::new(identity.node, connection, mailbox));
+        let session = Session::new(identity.node, connection, identity.key, mailbox);
+        let session = Arc::new(session);
         if !self.shared.sessions.insert(&session) {
             session.close(CloseReason::TakenOver);
         }

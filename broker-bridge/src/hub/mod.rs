@@ -8,6 +8,7 @@
 //! | `hello` | the first words of a node: token chain, streams, what is to be sent again |
 //! | `ingest` | records of the four streams, in groups, once each, then acknowledgements |
 //! | `answer` | busy, stale, known, unknown |
+//! | `aside` | ends a command whose record cannot be read |
 //! | `dispatch` | admits and sends what waits |
 //! | `command` | send and cancel |
 //! | `node` | deregister, quarantine, release |
@@ -15,6 +16,7 @@
 //! | `clock` | the wall clock, handed in |
 
 mod answer;
+mod aside;
 mod clock;
 mod command;
 mod dispatch;

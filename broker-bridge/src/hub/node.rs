@@ -150,28 +150,6 @@ impl Hub {
         Ok(())
     }
 
-    /// Quarantines a node and disconnects it; its hellos are refused until [`Self::release`].
-    ///
-    /// # Errors
-    /// [`NodeChangeError`].
-    pub async fn quarantine(
-        &self,
-        caller: Caller,
-        node: NodeId,
-        reason: String,
-    ) -> Result<(), NodeChangeError> {
-        let work = writing::<_, bool, NodeChangeError>(move |connection| {
-            Box::pin(async move { Ok(quarantine(connection, &caller, node, &reason).await?) })
-        });
-        if !self.shared.store.writer.write(work).await? {
-            return Err(NodeChangeError::NoSuchNode(node));
-        }
-        self.shared
-            .sessions
-            .close_node(node, CloseReason::Quarantined);
-        Ok(())
-    }
-
     /// Ends a node's quarantine; its next hello begins a new chain.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use super::Sealers;
 use crate::mqtt::{CloseReason, ConnectionId, DeliveryId, Mailbox, Outbound};
 use crate::store::UnixMs;
 use holdfast_protocol::down::Down;
-use holdfast_protocol::seal::Address;
+use holdfast_protocol::seal::{Address, PublicKey};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Stamp;
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
@@ -83,6 +83,8 @@ struct Link {
 pub(super) struct Session {
     pub(super) node: NodeId,
     pub(super) connection: ConnectionId,
+    /// The key that its certificate is for.
+    pub(super) key: PublicKey,
     mailbox: Arc<Mailbox>,
     link: Mutex<Link>,
 }
@@ -96,10 +98,16 @@ pub(super) struct Delivered {
 }
 
 impl Session {
-    pub(super) fn new(node: NodeId, connection: ConnectionId, mailbox: Arc<Mailbox>) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        connection: ConnectionId,
+        key: PublicKey,
+        mailbox: Arc<Mailbox>,
+    ) -> Self {
         Self {
             node,
             connection,
+            key,
             mailbox,
             link: Mutex::default(),
         }

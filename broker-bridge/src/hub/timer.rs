@@ -4,7 +4,7 @@
 
 use super::Hub;
 use crate::store::writing;
-use crate::store::{Command, StoreError, UnixMs, commands, invocations, nodes};
+use crate::store::{StoreError, UnixMs, commands, invocations, nodes};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::retention::holds_until;
 use holdfast_protocol::CommandId;
@@ -30,18 +30,21 @@ const AGAIN_MS: i64 = 60_000;
 
 async fn expire(
     connection: &mut SqliteConnection,
-    command: &Command,
+    id: CommandId,
     now: UnixMs,
 ) -> Result<(), StoreError> {
+    let Some(command) = commands::load(connection, id).await? else {
+        return Ok(());
+    };
     let holds = holds_until(command.expires, command.run_bound_ms);
     let event = if now >= holds {
         Event::BoundPassed
     } else {
         Event::DeliveryExpired
     };
-    for (node, mut state) in invocations::open_of_command(connection, command.id).await? {
+    for (node, mut state) in invocations::open_of_command(connection, id).await? {
         if state.apply(event) {
-            invocations::save(connection, (command.id, node), &state, now).await?;
+            invocations::save(connection, (id, node), &state, now).await?;
         }
     }
     let again = if now >= holds {
@@ -49,8 +52,8 @@ async fn expire(
     } else {
         holds
     };
-    commands::check_at(connection, command.id, again).await?;
-    commands::refresh(connection, command.id).await
+    commands::check_at(connection, id, again).await?;
+    commands::refresh(connection, id).await
 }
 
 impl Hub {
@@ -85,24 +88,37 @@ impl Hub {
             tracing::error!(%error, "nodes that left still show as online; tried again");
         }
         let now = self.shared.clock.now();
-        let work = writing::<_, Vec<CommandId>, StoreError>(move |connection| {
-            Box::pin(async move {
-                let mut looked_at = Vec::new();
-                for command in commands::expired(connection, now, GROUP).await? {
-                    expire(connection, &command, now).await?;
-                    looked_at.push(command.id);
+        match self.due(now).await {
+            Ok((expired, retries)) => {
+                if !expired.is_empty() {
+                    self.expire(&expired, now).await;
                 }
-                looked_at.extend(invocations::to_retry(connection, now, GROUP).await?);
-                Ok(looked_at)
-            })
-        });
-        match self.anything_due(now).await {
-            Ok(false) => self.shared.dispatch.wake(),
-            Ok(true) => match self.shared.store.writer.write(work).await {
-                Ok(commands) => self.shared.dispatch.mark(commands),
-                Err(error) => tracing::error!(%error, "what is due was not done; tried again"),
-            },
+                self.shared.dispatch.mark(expired);
+                self.shared.dispatch.mark(retries);
+            }
             Err(error) => tracing::error!(%error, "what is due cannot be read; tried again"),
+        }
+    }
+
+    async fn expire(&self, ids: &[CommandId], now: UnixMs) {
+        let expire = async |ids: Vec<CommandId>| {
+            let work = writing::<_, (), StoreError>(move |connection| {
+                Box::pin(async move {
+                    for id in ids {
+                        expire(connection, id, now).await?;
+                    }
+                    Ok(())
+                })
+            });
+            self.shared.store.writer.write(work).await
+        };
+        match expire(ids.to_vec()).await {
+            Ok(()) => {}
+            // What is due stays due: the next tick finds it again.
+            Err(StoreError::Corrupt { .. }) => {
+                self.each_by_itself(ids, |id| expire(vec![id])).await;
+            }
+            Err(error) => tracing::error!(%error, "what is due was not done; tried again"),
         }
     }
 
@@ -128,15 +144,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Asked of a reading connection, so that an idle bridge writes nothing.
-    async fn anything_due(&self, now: UnixMs) -> Result<bool, StoreError> {
+    /// Commands that are due, and commands with invocations to be tried again. Asked of a reading
+    /// connection, so that an idle bridge writes nothing.
+    async fn due(&self, now: UnixMs) -> Result<(Vec<CommandId>, Vec<CommandId>), StoreError> {
         let mut connection = self.shared.store.reads.acquire().await?;
-        Ok(
-            !commands::expired(&mut connection, now, 1).await?.is_empty()
-                || !invocations::to_retry(&mut connection, now, 1)
-                    .await?
-                    .is_empty(),
-        )
+        Ok((
+            commands::expired(&mut connection, now, GROUP).await?,
+            invocations::to_retry(&mut connection, now, GROUP).await?,
+        ))
     }
 
     async fn date_connected(&self) {
@@ -175,24 +190,42 @@ impl Hub {
     pub(super) async fn begin_run(&self) -> Result<(), StoreError> {
         let work = writing::<_, Vec<CommandId>, StoreError>(|connection| {
             Box::pin(async move {
-                // As [`Event::LinkLost`] has it, for all at once.
-                for statement in [
-                    "UPDATE nodes SET connection = 0 WHERE connection <> 0",
-                    "UPDATE invocations SET status = 'Delayed', status_details = 'Delayed' \
-                     WHERE (stage = 0 AND status_details = 'Pending') \
-                     OR (stage = 1 AND delivered = 0 AND cancelling = 0)",
-                ] {
-                    sqlx::query(statement).execute(&mut *connection).await?;
-                }
-                let unfinished = commands::unfinished(connection).await?;
-                for command in &unfinished {
-                    commands::refresh(connection, *command).await?;
-                }
-                Ok(unfinished)
+                sqlx::query("UPDATE nodes SET connection = 0 WHERE connection <> 0")
+                    .execute(&mut *connection)
+                    .await?;
+                commands::unfinished(connection).await
             })
         });
         let unfinished = self.shared.store.writer.write(work).await?;
+        // Kept in groups, so that one unreadable record ends its own command and no other.
+        for ids in unfinished.chunks(usize::try_from(GROUP).unwrap_or(1)) {
+            match self.lose(ids.to_vec()).await {
+                Err(StoreError::Corrupt { .. }) => {
+                    self.each_by_itself(ids, |id| self.lose(vec![id])).await;
+                }
+                lost => lost?,
+            }
+        }
         self.shared.dispatch.mark(unfinished);
         Ok(())
+    }
+
+    /// The nodes of these commands lost their connections.
+    async fn lose(&self, ids: Vec<CommandId>) -> Result<(), StoreError> {
+        let now = self.shared.clock.now();
+        let work = writing::<_, (), StoreError>(move |connection| {
+            Box::pin(async move {
+                for id in ids {
+                    for (node, mut state) in invocations::open_of_command(connection, id).await? {
+                        if state.apply(Event::LinkLost) {
+                            invocations::save(connection, (id, node), &state, now).await?;
+                        }
+                    }
+                    commands::refresh(connection, id).await?;
+                }
+                Ok(())
+            })
+        });
+        self.shared.store.writer.write(work).await
     }
 }

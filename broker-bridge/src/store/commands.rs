@@ -270,21 +270,76 @@ pub(crate) async fn refresh(
     Ok(())
 }
 
+/// Ids that can be read. A command whose id cannot be is one that nobody can name.
+fn readable(rows: &[SqliteRow]) -> Result<Vec<CommandId>, StoreError> {
+    let mut ids = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.try_get::<String, _>("command_id")?.parse() {
+            Ok(id) => ids.push(id),
+            Err(_) => tracing::error!("the database holds a command whose id is unreadable"),
+        }
+    }
+    Ok(ids)
+}
+
 /// Commands that have not ended and whose delivery time has passed, the oldest first.
 pub(crate) async fn expired(
     connection: &mut SqliteConnection,
     now: UnixMs,
     limit: i64,
-) -> Result<Vec<Command>, StoreError> {
+) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT * FROM commands WHERE finished = 0 AND check_ms <= $1 \
+        "SELECT command_id FROM commands WHERE finished = 0 AND check_ms <= $1 \
          ORDER BY check_ms LIMIT $2",
     )
     .bind(now)
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(command).collect()
+    readable(&rows)
+}
+
+/// Ends a command whose record cannot be read, without reading it: what is open of it
+/// has failed, and what can be read of it stays.
+pub(crate) async fn set_aside(
+    connection: &mut SqliteConnection,
+    caller: &Caller,
+    id: CommandId,
+    what: &str,
+) -> Result<(), StoreError> {
+    let ended = StatusDetails::Failed;
+    let known: Vec<&str> = StatusDetails::ALL
+        .iter()
+        .map(|known| known.as_str())
+        .collect();
+    sqlx::query(
+        "UPDATE invocations SET stage = 2, slot = 0, status = $1, status_details = $2, \
+         detail = $3, ended_ms = coalesce(ended_ms, $4) WHERE command_id = $5 \
+         AND (stage NOT IN (2) OR status_details NOT IN (SELECT value FROM json_each($6)))",
+    )
+    .bind(ended.status().as_str())
+    .bind(ended.as_str())
+    .bind(format!(
+        "the bridge cannot read its record of the command: {what}"
+    ))
+    .bind(caller.now)
+    .bind(id.to_string())
+    .bind(to_json(&known)?)
+    .execute(&mut *connection)
+    .await?;
+    sqlx::query(
+        "UPDATE commands SET finished = 1, status = $1, status_details = $2, \
+         parameters = CASE WHEN json_valid(parameters) THEN parameters ELSE '{}' END, \
+         instance_ids = CASE WHEN json_valid(instance_ids) THEN instance_ids ELSE '[]' END, \
+         targets = CASE WHEN json_valid(targets) THEN targets ELSE '[]' END \
+         WHERE command_id = $3",
+    )
+    .bind(ended.command_status().as_str())
+    .bind(ended.as_str())
+    .bind(id.to_string())
+    .execute(&mut *connection)
+    .await?;
+    record(connection, caller, "SetCommandAside", &id.to_string(), what).await
 }
 
 /// Sets when a command's invocations are to be looked at again.
@@ -328,12 +383,7 @@ pub(crate) async fn unfinished(
     let rows = sqlx::query("SELECT command_id FROM commands WHERE finished = 0")
         .fetch_all(connection)
         .await?;
-    rows.iter()
-        .map(|row| {
-            let id: String = row.try_get("command_id")?;
-            id.parse().map_err(|_| corrupt("command id"))
-        })
-        .collect()
+    readable(&rows)
 }
 
 /// The key of a list ordered by request, newest first: `requested:rest`.

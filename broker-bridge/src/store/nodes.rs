@@ -136,7 +136,7 @@ pub struct Node {
     pub quarantine: Option<String>,
     /// Its public key.
     pub key: PublicKey,
-    /// The key before the last renewal.
+    /// The key before the last renewal, until the node says hello with the new one.
     pub previous_key: Option<PublicKey>,
     /// Its certificate.
     pub certificate: NodeCertificate,

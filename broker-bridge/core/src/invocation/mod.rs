@@ -66,8 +66,6 @@ pub enum Event {
     Sent,
     /// It is sent again, on a new connection.
     Resent,
-    /// The link had no room: it never left.
-    NotSent,
     /// The node acknowledged the transport.
     Delivered,
     /// The node's connection is gone.
@@ -159,7 +157,7 @@ impl Invocation {
             Event::Result(state) => self.result(state),
             Event::Progress => self.progress(),
             Event::Cancel => self.cancel(),
-            Event::Sent | Event::Resent | Event::NotSent | Event::Delivered | Event::Busy => {
+            Event::Sent | Event::Resent | Event::Delivered | Event::Busy => {
                 self.link(event);
             }
             Event::LinkLost | Event::LinkUp => self.presence(event == Event::LinkUp),
@@ -172,9 +170,12 @@ impl Invocation {
             Event::DeliveryExpired => self.expire(),
             Event::BoundPassed => self.bound(),
             Event::Deregistered if self.stage != Stage::Closed => {
+                // What was sent may run on: nobody will say when it ends, so the clock does.
+                let slot = self.slot;
                 self.close(StatusDetails::Undeliverable, false);
+                self.slot = slot;
             }
-            Event::Deregistered => self.slot = false,
+            Event::Deregistered => {}
         }
         before != *self
     }
@@ -197,7 +198,6 @@ impl Invocation {
             (Event::Resent, Stage::Sent) if !self.cancelling => {
                 self.details = StatusDetails::InProgress;
             }
-            (Event::NotSent, Stage::Sent) if !self.delivered => self.take_back(),
             (Event::Busy, Stage::Sent) => self.take_back(),
             (Event::Delivered, Stage::Sent) => {
                 self.delivered = true;
@@ -356,6 +356,21 @@ mod tests {
             (unsent.details, unsent.slot),
             (StatusDetails::DeliveryTimedOut, false)
         );
+    }
+
+    #[test]
+    fn what_a_deregistered_node_was_sent_keeps_its_slot_until_it_cannot_be_running() {
+        let mut sent = after(&[Event::Sent, Event::Delivered, Event::Deregistered]);
+        assert_eq!(
+            (sent.details, sent.slot),
+            (StatusDetails::Undeliverable, true)
+        );
+        sent.apply(Event::BoundPassed);
+        assert_eq!(
+            (sent.details, sent.slot),
+            (StatusDetails::Undeliverable, false)
+        );
+        assert!(!after(&[Event::Deregistered]).slot);
     }
 
     #[test]

@@ -367,3 +367,50 @@ async fn output_that_overlaps_overflows_or_follows_the_result_is_not_kept() {
         8 + 16 * 1024 + 39
     );
 }
+
+#[tokio::test]
+async fn an_unreadable_command_is_set_aside_and_the_others_go_on() {
+    let mut world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let bad = world.send(&[agent.node], |_| {}).await.id;
+    let good = world.send(&[agent.node], |_| {}).await.id;
+    world
+        .statement("UPDATE commands SET parameters = 'x' WHERE rowid = 1")
+        .await;
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, good);
+    world.reaches(bad, agent.node, StatusDetails::Failed).await;
+    let command = world.store().command(bad).await.unwrap().unwrap();
+    assert_eq!(command.details, StatusDetails::Failed);
+    let page = crate::store::Page::first(1);
+    let audit = world.store().audit(&Default::default(), &page).await;
+    let audit = audit.unwrap().items;
+    assert_eq!(
+        (audit[0].operation.as_str(), audit[0].target.as_str()),
+        ("SetCommandAside", bad.to_string().as_str())
+    );
+    agent.result(&wire, good, InvocationState::Success).await;
+    world.offline(&agent, wire).await;
+    // Neither expiry nor a start stumbles over one.
+    let expiring: [CommandId; 2] = [
+        world.send(&[agent.node], |_| {}).await.id,
+        world.send(&[agent.node], |_| {}).await.id,
+    ];
+    world
+        .statement("UPDATE commands SET targets = 'x' WHERE rowid = 3")
+        .await;
+    world.pass(61);
+    world.hub.tick().await;
+    let ends = [StatusDetails::Failed, StatusDetails::DeliveryTimedOut];
+    for (id, end) in expiring.into_iter().zip(ends) {
+        assert_eq!(world.details(id, agent.node).await, end);
+    }
+    let waiting = world.send(&[agent.node], |_| {}).await.id;
+    world.send(&[agent.node], |_| {}).await;
+    world
+        .statement("UPDATE invocations SET status_details = 'x' WHERE rowid = 6")
+        .await;
+    world.restart().await;
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, waiting);
+}

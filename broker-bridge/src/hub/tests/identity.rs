@@ -112,7 +112,8 @@ async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
         world.details(id, agent.node).await,
         StatusDetails::Undeliverable
     );
-    assert_eq!(world.store().slots_held(id).await.unwrap(), 0);
+    // What it was sent may still run.
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 1);
     // What was on its way still arrives, and leaves no trace.
     agent.put(&wire, Class::Log, 1, log("late")).await;
     let page = crate::store::Page::first(1);
@@ -262,20 +263,6 @@ async fn a_hello_of_a_connection_that_was_taken_over_changes_nothing() {
     world.online(&mut agent).await;
 }
 
-/// Runs a statement on the hub's database.
-async fn statement(world: &World, sql: &'static str) {
-    let done = world
-        .store()
-        .writer
-        .write::<_, (), crate::store::StoreError>(move |connection| {
-            Box::pin(async move {
-                sqlx::query(sql).execute(connection).await?;
-                Ok(())
-            })
-        });
-    done.await.unwrap();
-}
-
 #[tokio::test]
 async fn a_node_whose_leaving_could_not_be_stored_is_not_online_for_ever() {
     let world = World::new().await;
@@ -283,12 +270,12 @@ async fn a_node_whose_leaving_could_not_be_stored_is_not_online_for_ever() {
     let mut other = world.agent(2).await;
     let wire = world.online(&mut agent).await;
     let stays = world.online(&mut other).await;
-    statement(
-        &world,
-        "CREATE TRIGGER full BEFORE UPDATE OF connection ON nodes WHEN NEW.connection = 0 \
+    world
+        .statement(
+            "CREATE TRIGGER full BEFORE UPDATE OF connection ON nodes WHEN NEW.connection = 0 \
          BEGIN SELECT RAISE(ABORT, 'no space'); END",
-    )
-    .await;
+        )
+        .await;
     world.hub.disconnect(wire.connection, Departure::Lost);
     world
         .until(async || world.hub.shared.strays.load(Ordering::Relaxed))
@@ -300,7 +287,7 @@ async fn a_node_whose_leaving_could_not_be_stored_is_not_online_for_ever() {
     };
     use crate::store::Connectivity;
     assert_eq!(connectivity(&agent).await, Connectivity::Online);
-    statement(&world, "DROP TRIGGER full").await;
+    world.statement("DROP TRIGGER full").await;
     world.hub.tick().await;
     assert_eq!(connectivity(&agent).await, Connectivity::ConnectionLost);
     assert_eq!(connectivity(&other).await, Connectivity::Online);
@@ -323,4 +310,27 @@ async fn a_node_whose_disk_was_rolled_back_is_sent_nothing_before_its_new_life()
     agent.outbox = OutboxId(77);
     let wire = world.online(&mut agent).await;
     assert_eq!(agent.command(&wire).await.id, id);
+}
+
+#[tokio::test]
+async fn the_key_before_a_renewal_ends_with_the_first_hello_under_the_new_one() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    world.online(&mut agent).await;
+    let certificate = NodeCertificate {
+        serial: "09".into(),
+        expires: NOW + 2_000_000,
+    };
+    let renewed = world
+        .store()
+        .renew_node(agent.node, agent.key, [9; 32], certificate)
+        .await;
+    assert!(renewed.unwrap());
+    // The reply may be lost, so the old key is good until the new one was used.
+    world.online(&mut agent).await;
+    let old = std::mem::replace(&mut agent.key, [9; 32]);
+    world.online(&mut agent).await;
+    agent.key = old;
+    let refused = world.arrive(&agent).await.err();
+    assert_eq!(refused, Some(ConnectRefusal::Unknown));
 }

@@ -12,7 +12,8 @@ use crate::mqtt::{
     Verdict,
 };
 use crate::store::{
-    Caller, Command, InvocationRecord, NewActivation, NewNode, NodeCertificate, Store, Tag,
+    Caller, Command, InvocationRecord, NewActivation, NewNode, NodeCertificate, Store, StoreError,
+    Tag,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -219,6 +220,20 @@ impl World {
             }
         })
         .await;
+    }
+
+    /// Runs a statement on the hub's database.
+    async fn statement(&self, sql: &'static str) {
+        let done = self
+            .store()
+            .writer
+            .write::<_, (), StoreError>(move |connection| {
+                Box::pin(async move {
+                    sqlx::query(sql).execute(connection).await?;
+                    Ok(())
+                })
+            });
+        done.await.unwrap();
     }
 
     /// Sends `AWS-RunShellScript` to these nodes.
