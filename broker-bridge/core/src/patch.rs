@@ -14,43 +14,6 @@ pub const SUMMARY_TYPE: &str = "AWS:PatchSummary";
 /// Report type of a scan's patches.
 pub const STATE_TYPE: &str = "AWS:PatchState";
 
-/// Columns of [`SUMMARY_TYPE`], the key first.
-pub const SUMMARY_COLUMNS: &[&str] = &[
-    "BaselineId",
-    "PatchGroup",
-    "SnapshotId",
-    "Operation",
-    "OperationStartTime",
-    "OperationEndTime",
-    "InstalledCount",
-    "InstalledOtherCount",
-    "InstalledPendingRebootCount",
-    "InstalledRejectedCount",
-    "MissingCount",
-    "FailedCount",
-    "NotApplicableCount",
-    "CriticalNonCompliantCount",
-    "SecurityNonCompliantCount",
-    "OtherNonCompliantCount",
-    "OwnerInformation",
-    "InstallOverrideList",
-    "RebootOption",
-    "ExecutionId",
-    "ExecutionType",
-];
-
-/// Columns of [`STATE_TYPE`], the key first.
-pub const STATE_COLUMNS: &[&str] = &[
-    "Title",
-    "Arch",
-    "KBId",
-    "Classification",
-    "Severity",
-    "State",
-    "InstalledTime",
-    "CVEIds",
-];
-
 /// Summary of the last scan or installation on a node (`InstancePatchState`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the members are the API's own, by its names")]

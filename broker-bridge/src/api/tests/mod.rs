@@ -8,6 +8,8 @@ mod documents;
 mod errors;
 mod fleet;
 mod gaps;
+mod interrupted;
 mod lists;
+mod members;
 mod mutations;
 mod reports;

@@ -9,7 +9,7 @@ use super::client::{Fixture, NOW_MS};
 use super::fleet::{check, node_id};
 use crate::store::{StoreError, reports, writing};
 
-fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
+pub(super) fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
     let row = |cells: &&[&str]| {
         Row::new(cells.iter().map(|cell| Cell::new(*cell).unwrap()).collect()).unwrap()
     };
@@ -17,7 +17,7 @@ fn table(columns: &[&str], rows: &[&[&str]]) -> Table {
 }
 
 impl Fixture {
-    async fn report(&self, node: NodeId, type_name: &'static str, table: Table) {
+    pub(super) async fn report(&self, node: NodeId, type_name: &'static str, table: Table) {
         let work = writing::<_, (), StoreError>(move |connection| {
             Box::pin(async move {
                 reports::replace(connection, node, type_name, &table, NOW_MS).await?;
@@ -28,7 +28,7 @@ impl Fixture {
     }
 
     /// A node with two applications.
-    async fn with_inventory(&self, number: u8, version: &str) -> NodeId {
+    pub(super) async fn with_inventory(&self, number: u8, version: &str) -> NodeId {
         let node = self.register(number).await;
         let information = table(
             &["InstanceId", "AgentStatus", "PlatformType", "ComputerName"],
