@@ -54,8 +54,9 @@ pub(crate) enum CommandRecord {
         /// Head of stream *result* when it began: its result, if any, lies above.
         after: u64,
     },
-    /// Its step asked for a reboot; goes on with that step in another boot.
-    Rebooting {
+    /// What [`Self::Rebooting`] was before it said where the output stopped. Read, never written:
+    /// the step that asked for the reboot may have replaced the agent by this one.
+    RebootingUnwritten {
         /// Place in the order of arrival.
         order: u64,
         /// The command.
@@ -70,6 +71,26 @@ pub(crate) enum CommandRecord {
         /// Until when it is remembered, milliseconds since 1970.
         expires_unix_ms: u64,
     },
+    /// Its step asked for a reboot; goes on with that step in another boot.
+    Rebooting {
+        /// Place in the order of arrival.
+        order: u64,
+        /// The command.
+        command: down::Command,
+        /// Where it goes on.
+        place: Place,
+        /// What the step wrote before: standard output, standard error.
+        written: [Written; 2],
+    },
+}
+
+/// What one step wrote to one of its streams, over all boots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Written {
+    /// Bytes kept: the next piece goes on there.
+    pub(crate) kept: u32,
+    /// Bytes written, kept or not.
+    pub(crate) total: u64,
 }
 
 /// Where a command goes on after a reboot.
@@ -87,6 +108,9 @@ pub(crate) struct Place {
     pub(crate) failed: (bool, bool),
     /// Bytes of output kept so far, and bytes of records made so far.
     pub(crate) kept: (u64, u64),
+    /// What the step that asked wrote before; has a place of its own in the record.
+    #[serde(skip)]
+    pub(crate) written: [Written; 2],
 }
 
 pub(crate) fn command_key(command: &CommandId) -> String {

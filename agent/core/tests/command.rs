@@ -311,6 +311,77 @@ fn a_step_that_asks_for_a_reboot_goes_on_after_it() {
     assert_eq!(node.updates(1)[1].steps.len(), 2);
 }
 
+/// Where each piece of a command's standard output begins, and what it holds.
+fn pieces(node: &Node) -> Vec<(u32, Vec<u8>)> {
+    let piece = |record| match record {
+        holdfast_protocol::up::Record::Output(chunk) => Some((chunk.offset, chunk.bytes.to_vec())),
+        _ => None,
+    };
+    let records = node.disk.records(Class::Result);
+    records.into_iter().filter_map(piece).collect()
+}
+
+fn write(node: &mut Node, step: u8, bytes: &[u8]) {
+    node.step(Input::Output {
+        command: id(1),
+        step,
+        stream: OutputStream::Stdout,
+        bytes: bytes.to_vec(),
+    });
+}
+
+#[test]
+fn output_goes_on_after_a_reboot_where_it_stopped() {
+    let ended = |code, stdout_bytes| Input::StepEnded {
+        command: id(1),
+        step: 0,
+        end: StepEnd {
+            exit: StepExit::Code(code),
+            stdout_bytes,
+            stderr_bytes: 0,
+        },
+    };
+    let mut node = Node::online();
+    node.send_command(command(1, &document(&["", ""])));
+    write(&mut node, 0, b"one ");
+    node.step(ended(194, 4));
+    // Its place outlives a crash before the machine goes down, and more than one reboot.
+    node.crash(false);
+    node.crash(true);
+    write(&mut node, 0, b"two ");
+    node.step(ended(194, 4));
+    node.crash(true);
+    write(&mut node, 0, b"three");
+    node.step(ended(0, 5));
+    write(&mut node, 1, b"next");
+    node.end(1, 1, 0);
+    let expected: [(u32, &[u8]); 4] = [(0, b"one "), (4, b"two "), (8, b"three"), (0, b"next")];
+    assert_eq!(
+        pieces(&node),
+        expected.map(|(at, bytes)| (at, bytes.to_vec()))
+    );
+    let update = node.updates(1).pop().unwrap();
+    assert_eq!(update.state, Success);
+    assert_eq!(update.steps[0].stdout_bytes, 13);
+}
+
+#[test]
+fn a_place_that_an_older_agent_wrote_is_still_read() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    node.end(1, 0, 194);
+    let key = format!("command/{}", id(1));
+    let value = node.disk.ledger.get_mut(&key).unwrap();
+    // The layout's byte, the variant's index, and at the end what the older one did not have.
+    assert_eq!(value[..2], [1, 4]);
+    value[1] = 2;
+    value.truncate(value.len() - 4);
+    node.crash(true);
+    assert_eq!(node.runs(), [(id(1), 0)]);
+    node.end(1, 0, 0);
+    assert_eq!(node.states(1), [InProgress, Success]);
+}
+
 #[test]
 fn a_reboot_waits_for_the_others() {
     let mut node = Node::online();

@@ -323,7 +323,7 @@ impl Witness {
         let Some(result) = &row.result else {
             return Ok(());
         };
-        if self.amnesia || self.rolled_back.contains(&node) || self.rebooted.contains(&(node, id)) {
+        if self.amnesia || self.rolled_back.contains(&node) {
             return Ok(());
         }
         for (step, outcome) in (0_u8..).zip(result.steps.iter()) {

@@ -3,7 +3,7 @@
 
 use crate::effect::{KillReason, Run};
 use crate::input::{Monotonic, StepEnd, StepExit};
-use crate::store::Place;
+use crate::store::{Place, Written};
 use holdfast_documents::{Disposition, OnFailure, OnSuccess, Plan, PlannedStep};
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::Text;
@@ -54,8 +54,8 @@ pub(super) struct Execution {
     reboots: u32,
     kept_bytes: u64,
     record_bytes: u64,
-    /// Bytes kept of the running step's standard output and error.
-    offsets: [u32; 2],
+    /// The running step's standard output and error: over all boots one sequence of bytes each.
+    written: [Written; 2],
     started: Option<Stamp>,
     deadline: Option<Monotonic>,
     killed: Option<KillReason>,
@@ -73,6 +73,7 @@ impl Execution {
             results: Vec::new(),
             failed: (false, false),
             kept: (0, 0),
+            written: [Written::default(); 2],
         });
         Self {
             plan,
@@ -86,7 +87,7 @@ impl Execution {
             reboots: place.reboots,
             kept_bytes: place.kept.0,
             record_bytes: place.kept.1,
-            offsets: [0; 2],
+            written: place.written,
             started: None,
             deadline: None,
             killed: None,
@@ -149,17 +150,17 @@ impl Execution {
                 }
                 Disposition::Run(inputs) => {
                     let left = INVOCATION_OUTPUT_BYTES_MAX.saturating_sub(self.kept());
+                    let [stdout, stderr] = self.written.map(|written| written.kept as usize);
                     let run = Run {
                         command: id,
                         step: u8::try_from(self.step).unwrap_or(u8::MAX),
                         name: step.name.clone(),
                         inputs: inputs.clone(),
-                        stdout_bytes_max: left.min(STDOUT_BYTES_MAX),
-                        stderr_bytes_max: left.min(STDERR_BYTES_MAX),
+                        stdout_bytes_max: left.min(STDOUT_BYTES_MAX.saturating_sub(stdout)),
+                        stderr_bytes_max: left.min(STDERR_BYTES_MAX.saturating_sub(stderr)),
                     };
                     self.started = Some(stamp);
                     self.deadline = Some(now.after(u64::from(step.timeout_seconds) * 1000));
-                    self.offsets = [0; 2];
                     self.killed = None;
                     return Next::Run(Box::new(run));
                 }
@@ -204,6 +205,7 @@ impl Execution {
             results: self.results.clone(),
             failed: (self.failed, self.timed_out),
             kept: (self.kept_bytes, self.record_bytes),
+            written: self.written,
         }
     }
 
@@ -222,14 +224,14 @@ impl Execution {
         if self.started.is_none() || self.ended.is_some() || usize::from(step) != self.step {
             return None;
         }
-        let [stdout, stderr] = &mut self.offsets;
-        let (offset, max) = match stream {
+        let [stdout, stderr] = &mut self.written;
+        let (written, max) = match stream {
             OutputStream::Stdout => (stdout, STDOUT_BYTES_MAX),
             OutputStream::Stderr => (stderr, STDERR_BYTES_MAX),
         };
         let left = INVOCATION_OUTPUT_BYTES_MAX
             .saturating_sub(usize::try_from(self.kept_bytes).unwrap_or(usize::MAX))
-            .min(max.saturating_sub(*offset as usize))
+            .min(max.saturating_sub(written.kept as usize))
             .min(OUTPUT_CHUNK_BYTES_MAX);
         let kept = bytes.get(..bytes.len().min(left)).unwrap_or_default();
         let need = kept.len() as u64 + 2 * super::RECORD_FRAME_BYTES;
@@ -240,12 +242,12 @@ impl Execution {
             command: id,
             step,
             stream,
-            offset: *offset,
+            offset: written.kept,
             bytes: holdfast_protocol::bounded::Bytes::new(kept).ok()?,
         };
         self.record_bytes += need;
         self.kept_bytes += kept.len() as u64;
-        *offset += u32::try_from(kept.len()).unwrap_or(u32::MAX);
+        written.kept += u32::try_from(kept.len()).unwrap_or(u32::MAX);
         Some(chunk)
     }
 
@@ -270,6 +272,7 @@ impl Execution {
             (None, StepExit::Code(EXIT_REBOOT)) if self.reboots < REBOOTS_MAX => {
                 self.reboots += 1;
                 self.rebooting = true;
+                self.count(end.stdout_bytes, end.stderr_bytes);
                 return true;
             }
             (None, StepExit::Code(EXIT_REBOOT)) => {
@@ -295,13 +298,21 @@ impl Execution {
         let mut outcome = result(step, state, exit_code, &detail);
         outcome.started = started;
         outcome.ended = Some(stamp);
-        outcome.stdout_bytes = end.stdout_bytes;
-        outcome.stderr_bytes = end.stderr_bytes;
+        let [stdout, stderr] = std::mem::take(&mut self.written);
+        outcome.stdout_bytes = stdout.total.saturating_add(end.stdout_bytes);
+        outcome.stderr_bytes = stderr.total.saturating_add(end.stderr_bytes);
         let (on_failure, on_success) = (step.on_failure, step.on_success);
         self.results.push(outcome);
         self.step += 1;
         self.follow(state, on_failure, on_success);
         true
+    }
+
+    /// Adds what the running step wrote in this boot.
+    fn count(&mut self, stdout_bytes: u64, stderr_bytes: u64) {
+        for (written, bytes) in self.written.iter_mut().zip([stdout_bytes, stderr_bytes]) {
+            written.total = written.total.saturating_add(bytes);
+        }
     }
 
     fn follow(&mut self, state: StepState, on_failure: OnFailure, on_success: OnSuccess) {

@@ -6,7 +6,7 @@ use crate::context::{Context, Purpose};
 use crate::core::RestoreError;
 use crate::effect::{Effect, Write};
 use crate::input::{Entry, Monotonic, StreamFigures};
-use crate::store::{self, COMMAND_PREFIX, CommandRecord};
+use crate::store::{self, COMMAND_PREFIX, CommandRecord, Place};
 use holdfast_protocol::up::{Class, InvocationState, Record};
 use holdfast_protocol::{CommandId, down};
 use std::collections::{BTreeMap, VecDeque};
@@ -96,27 +96,19 @@ impl Commands {
                 command,
                 after,
             } => (order, command, Phase::Recovering { after }),
+            CommandRecord::RebootingUnwritten {
+                order,
+                command,
+                place,
+            } => (order, command, resuming(place, now, boot)),
             CommandRecord::Rebooting {
                 order,
                 command,
                 place,
-            } if place.boot == boot => {
-                let phase = Phase::Rebooting {
-                    place: Box::new(place),
-                    durable: true,
-                };
-                (order, command, phase)
-            }
-            CommandRecord::Rebooting {
-                order,
-                command,
-                place,
+                written,
             } => {
-                let phase = Phase::Pending {
-                    resume: Some(Box::new(place)),
-                    not_before: now,
-                };
-                (order, command, phase)
+                let place = Place { written, ..place };
+                (order, command, resuming(place, now, boot))
             }
             CommandRecord::Done {
                 state,
@@ -254,6 +246,21 @@ impl Commands {
             .collect();
         for id in cancelled {
             self.finish_cancelled(ctx, now, id);
+        }
+    }
+}
+
+/// In the boot that asked the reboot is still to come; in another the command goes on.
+fn resuming(place: Place, now: Monotonic, boot: u32) -> Phase {
+    if place.boot == boot {
+        Phase::Rebooting {
+            place: Box::new(place),
+            durable: true,
+        }
+    } else {
+        Phase::Pending {
+            resume: Some(Box::new(place)),
+            not_before: now,
         }
     }
 }

@@ -146,6 +146,7 @@ impl Commands {
             order: held.order,
             command: (*held.command).clone(),
             place: (*place).clone(),
+            written: place.written,
         };
         held.phase = Phase::Rebooting {
             place,

@@ -274,10 +274,6 @@ impl Bridge {
             return;
         };
         let bytes = row.output_bytes.entry(chunk.step).or_default();
-        // A step that asked for a reboot begins its output anew.
-        if chunk.offset == 0 {
-            *bytes = 0;
-        }
         *bytes += chunk.bytes.len() as u64;
     }
 
