@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// Log events recorded in a minute; more are counted.
 const EVENTS_PER_MINUTE: u32 = 10;
+/// Bytes of events that wait for the disk; more are counted, and the count is recorded in their place.
+const EVENT_BYTES_MAX: usize = 64 << 10;
 
 /// What a ticket was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +35,31 @@ pub(crate) enum Purpose {
     Finish(CommandId),
     /// A report of this key.
     Report(u16),
+    /// An event of this stream, of so many bytes, which stands for so many.
+    Event {
+        class: Class,
+        bytes: usize,
+        count: u64,
+    },
     /// Nothing follows.
     Note,
+}
+
+impl Purpose {
+    fn event_bytes(self) -> usize {
+        match self {
+            Self::Event { bytes, .. } => bytes,
+            Self::Start
+            | Self::Token
+            | Self::Outbox
+            | Self::Admit(_)
+            | Self::Begin(_)
+            | Self::Place(_)
+            | Self::Finish(_)
+            | Self::Report(_)
+            | Self::Note => 0,
+        }
+    }
 }
 
 /// Randomness for jitter and nonces: `SplitMix64` over a seed of the operating system's.
@@ -93,6 +118,8 @@ struct EventQuota {
     since: Monotonic,
     used: u32,
     dropped: u64,
+    /// Not recorded since the last one that was, by stream.
+    unwritten: [u64; 4],
 }
 
 impl Context {
@@ -188,7 +215,40 @@ impl Context {
         self.event(now, Class::Log, name, detail);
     }
 
+    /// Records an event. While too much waits for the disk it is counted, and the count comes first
+    /// as soon as there is room: nothing is missing without a word.
     fn event(&mut self, now: Monotonic, class: Class, name: &str, detail: &str) {
+        let waiting: usize = self.open.values().map(|open| open.event_bytes()).sum();
+        if waiting > EVENT_BYTES_MAX {
+            return self.event_refused(class, 1);
+        }
+        self.record_refused(now);
+        self.write_event(now, class, name, detail, 1);
+    }
+
+    /// So many events were not recorded.
+    pub(crate) fn event_refused(&mut self, class: Class, count: u64) {
+        if let Some(unwritten) = self.events.unwritten.get_mut(class.index()) {
+            *unwritten = unwritten.saturating_add(count);
+        }
+    }
+
+    /// Records how many events were not, where the disk and the stream take them again.
+    pub(crate) fn record_refused(&mut self, now: Monotonic) {
+        if self.disk.is_some() {
+            return;
+        }
+        for class in Class::ALL {
+            let unwritten = self.events.unwritten.get_mut(class.index());
+            let count = unwritten.map_or(0, std::mem::take);
+            if count > 0 {
+                let detail = format!("{count} events were not recorded: the disk took no more");
+                self.write_event(now, class, "events-lost", &detail, count);
+            }
+        }
+    }
+
+    fn write_event(&mut self, now: Monotonic, class: Class, name: &str, detail: &str, count: u64) {
         let event = Event {
             stamp: self.record.clock.stamp(now),
             name: heapless::String::try_from(name).unwrap_or_default(),
@@ -201,12 +261,17 @@ impl Context {
         let Ok(stored) = record.to_stored() else {
             return self.log(Level::Error, format!("event {name} cannot be written"));
         };
+        let purpose = Purpose::Event {
+            class,
+            bytes: stored.len(),
+            count,
+        };
         let append = Write::Append {
             class,
             key: 0,
             stored,
             reserved: None,
         };
-        self.persist(Purpose::Note, vec![append]);
+        self.persist(purpose, vec![append]);
     }
 }

@@ -320,6 +320,7 @@ impl Core {
                 self.reports.persisted(ctx, now, key, sequence);
                 self.commands.conclude_all(ctx, now, &self.reports);
             }
+            Purpose::Event { .. } => ctx.record_refused(now),
             Purpose::Note => {}
         }
     }
@@ -343,7 +344,7 @@ impl Core {
             }
             Purpose::Admit(id) => {
                 if let Some((answer, delivery)) = self.commands.admission_refused(id, why) {
-                    self.session.answer(ctx, answer, Some(delivery));
+                    self.answer(answer, Some(delivery));
                 }
             }
             Purpose::Begin(id) => self.commands.begin_refused(ctx, now, id),
@@ -353,6 +354,8 @@ impl Core {
                 self.reports.persisted(ctx, now, key, None);
                 self.commands.conclude_all(ctx, now, &self.reports);
             }
+            // Not tried again by itself: the stream may be full for long.
+            Purpose::Event { class, count, .. } => ctx.event_refused(class, count),
             Purpose::Note => {}
         }
     }

@@ -74,7 +74,7 @@ impl Core {
                 };
                 let answer = self.commands.arrive(&mut self.ctx, now, arrival);
                 if let Some(answer) = answer {
-                    self.session.answer(&mut self.ctx, answer, Some(delivery));
+                    self.answer(answer, Some(delivery));
                 }
             }
             return;
@@ -111,6 +111,13 @@ impl Core {
         }
     }
 
+    /// Answers, or ends the connection: what is not answered on this one is sent again on the next.
+    pub(crate) fn answer(&mut self, answer: Answer, delivery: Option<Delivery>) {
+        if let Err(why) = self.session.answer(&mut self.ctx, answer, delivery) {
+            self.hang_up(Pause::Backoff, &why.to_string());
+        }
+    }
+
     /// A frame that cannot be trusted is dropped; one under an unknown key calls for a new hello.
     fn unopened(&mut self, now: Monotonic, delivery: Delivery, why: &SealError) {
         self.ctx.note(now, "frame-refused", &why.to_string());
@@ -141,7 +148,7 @@ impl Core {
             Down::Cancel(cancel) => {
                 let answer = self.commands.cancel(&mut self.ctx, now, cancel.command);
                 if let Some(answer) = answer {
-                    self.session.answer(&mut self.ctx, answer, None);
+                    self.answer(answer, None);
                 }
             }
             Down::Ack(ack) => match self.streams.acknowledge(&mut self.ctx, now, ack.acks) {

@@ -13,8 +13,9 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Answer, Hello, Presence, Up};
 use holdfast_protocol::{Nonce, OutboxId};
 
-/// Answers that wait for the session to open; more are dropped, since the bridge asks again.
-const ANSWERS_MAX: usize = 64;
+/// Answers that wait for the session to open, one for each command. More end the connection, and the
+/// bridge sends again what was not answered.
+const ANSWERS_MAX: usize = 256;
 
 #[derive(Debug)]
 enum Phase {
@@ -32,6 +33,11 @@ enum Phase {
     /// The session is over, but the connection is not closed yet.
     Closing,
 }
+
+/// [`ANSWERS_MAX`] answers wait already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{ANSWERS_MAX} answers wait for the disk: the bridge sends the rest again")]
+pub(crate) struct TooManyAnswers;
 
 /// The session.
 #[derive(Debug)]
@@ -161,7 +167,8 @@ impl Session {
         self.phase = Phase::Open;
         self.presence(ctx, true);
         for (answer, delivery) in std::mem::take(&mut self.answers) {
-            self.answer(ctx, answer, delivery);
+            // It is open: nothing waits any more.
+            let _ = self.answer(ctx, answer, delivery);
         }
         Some(opened)
     }
@@ -178,7 +185,15 @@ impl Session {
 
     /// Answers a downward frame, once the session is open, and then acknowledges it on the transport:
     /// otherwise a lost connection could leave the bridge with the acknowledgement alone.
-    pub(crate) fn answer(&mut self, ctx: &mut Context, answer: Answer, delivery: Option<Delivery>) {
+    ///
+    /// # Errors
+    /// When too many wait for the session to open: this one is not given.
+    pub(crate) fn answer(
+        &mut self,
+        ctx: &mut Context,
+        answer: Answer,
+        delivery: Option<Delivery>,
+    ) -> Result<(), TooManyAnswers> {
         match self.phase {
             Phase::Open => {
                 let topic = Topic::Answer(ctx.config.node);
@@ -190,8 +205,10 @@ impl Session {
             Phase::Storing { .. } if self.answers.len() < ANSWERS_MAX => {
                 self.answers.push((answer, delivery));
             }
-            Phase::Storing { .. } | Phase::Down | Phase::Greeting { .. } | Phase::Closing => {}
+            Phase::Storing { .. } => return Err(TooManyAnswers),
+            Phase::Down | Phase::Greeting { .. } | Phase::Closing => {}
         }
+        Ok(())
     }
 
     /// Nothing more is said on this connection.

@@ -12,11 +12,12 @@ mod harness;
 
 use harness::{DAY, NOW, Node, command, document, id, node_id, pair, type_name};
 use holdfast_agent_core::{
-    CertificateLife, Effect, Gathering, Input, LinkFault, LinkIdentity, LinkState, Monotonic,
+    CertificateLife, Effect, Gathering, Input, LinkFault, LinkIdentity, LinkState, Monotonic, Write,
 };
+use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{Bytes, List, Text};
 use holdfast_protocol::down::{
-    Ack, Down, FloorReset, HelloRefusal, HelloRefusalReason, Resync, Rotation,
+    Ack, Cancel, Down, FloorReset, HelloRefusal, HelloRefusalReason, Resync, Rotation,
 };
 use holdfast_protocol::enrol::{Outcome, Renewal, Reply, public_key};
 use holdfast_protocol::report::{Cell, Content, Row, Table};
@@ -80,9 +81,7 @@ fn nothing_but_the_hello_is_sent_before_the_token_of_its_reply_is_durable() {
     assert_eq!(node.sent.len(), 1);
     node.hold = true;
     node.accept_hello([0; 4]);
-    node.receive(&Down::Cancel(holdfast_protocol::down::Cancel {
-        command: id(3),
-    }));
+    node.receive(&Down::Cancel(Cancel { command: id(3) }));
     assert_eq!(node.sent.len(), 1, "{:?}", node.sent);
     node.let_go();
     assert!(node.sent.len() > 2, "presence, and the answer that waited");
@@ -617,4 +616,59 @@ fn no_hello_names_a_token_that_the_disk_does_not_hold() {
     node.let_go();
     node.wait(2_000);
     assert!(node.connect().token.is_some());
+}
+
+#[test]
+fn events_that_the_disk_does_not_take_are_bounded_and_counted() {
+    const EVENTS: usize = 3_000;
+    let mut node = Node::online();
+    let before = node.disk.records(Class::Audit).len();
+    node.hold = true;
+    for _ in 0..EVENTS {
+        let acks = [u64::MAX; 4];
+        node.receive(&Down::Ack(Ack { acks }));
+    }
+    let bytes: usize = node
+        .writes
+        .iter()
+        .flat_map(|(_, writes)| writes)
+        .map(|write| match write {
+            Write::Append { stored, .. } => stored.len(),
+            _ => 0,
+        })
+        .sum();
+    assert!(bytes < 66 << 10, "{bytes} bytes wait");
+    node.let_go();
+    let records = node.disk.records(Class::Audit).split_off(before);
+    let named = |name: &str| {
+        let event = |record: &Record| match record {
+            Record::Audit(event) if event.name == name => Some(event.detail.to_string()),
+            _ => None,
+        };
+        records.iter().filter_map(event).collect::<Vec<_>>()
+    };
+    let recorded = named("acknowledgement-refused").len();
+    let lost = EVENTS - recorded;
+    let expected = format!("{lost} events were not recorded: the disk took no more");
+    assert_eq!(named("events-lost"), [expected]);
+}
+
+#[test]
+fn more_answers_than_may_wait_end_the_connection_instead_of_vanishing() {
+    let mut node = Node::new();
+    node.connect();
+    node.hello();
+    node.hold = true;
+    node.accept_hello([0; 4]);
+    // The token is being written; each of these is answered that it is unknown.
+    for n in 0..300_u16 {
+        let [a, b] = n.to_le_bytes();
+        let command = CommandId::from_random([a, b, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9, 9]);
+        node.receive(&Down::Cancel(Cancel { command }));
+    }
+    let closed = node.seen.iter().find_map(|effect| match effect {
+        Effect::Disconnect { why, .. } => Some(why.clone()),
+        _ => None,
+    });
+    assert!(closed.unwrap().starts_with("256 answers wait"));
 }

@@ -114,8 +114,10 @@ commands finish, inventory and patch scans run, and results wait in the queue.
   --inventory-every   seconds between two inventories, at least 60 (1800)
   --patch-scan-every  seconds between two patch scans, at least 60 (86400)
 
-SIGTERM ends it within seconds: running steps are killed with all their processes,
-and what happened is on disk first. Log lines go to standard error.
+SIGTERM ends it within 15 s, also when the disk does not answer: running steps are
+killed with all their processes, and what happened is on disk first. A second SIGTERM
+ends it at once. Exit code 1 says that not everything was written. Log lines go to
+standard error.
 ";
 
 const STATUS: &str = "\

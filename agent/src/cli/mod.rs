@@ -10,6 +10,7 @@ mod scan;
 mod status;
 
 use crate::error::chain;
+use crate::plugin::FILES_AT_ONCE;
 use crate::register::{self, RegisterError};
 use crate::run::{self, RunError};
 use crate::state::{Identity, StateDir};
@@ -107,9 +108,11 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         }
         Verb::Run(settings) => {
             log_to_stderr(tracing::Level::INFO);
-            runtime()?
-                .block_on(run::run(state, &settings))
-                .map_err(|error| Failure::new(exit_of_run(&error), &error))?;
+            let runtime = runtime()?;
+            let ended = runtime.block_on(run::run(state, &settings));
+            // What still hangs on a file system, or gathers for nobody, holds up no end.
+            runtime.shutdown_background();
+            ended.map_err(|error| Failure::new(exit_of_run(&error), &error))?;
             Ok(Exit::Ok)
         }
         Verb::Status => status::show(&state, json),
@@ -122,12 +125,12 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
     }
 }
 
-/// One thread; blocking work on others, which end when they have been idle for a second. Four:
-/// the journal, the resolver, a gatherer, and a script's files.
+/// One thread; blocking work on others, which end when they have been idle for a second: the journal,
+/// the resolver, a gatherer, a renewal, and scripts' files.
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .max_blocking_threads(4)
+        .max_blocking_threads(4 + FILES_AT_ONCE as usize)
         .thread_keep_alive(Duration::from_secs(1))
         .build()
         .map_err(|error| Failure::new(Exit::Failed, &error))

@@ -9,6 +9,7 @@ mod script;
 mod tests;
 
 pub use output::Captured;
+pub(crate) use script::{FILES_AT_ONCE, sweep};
 
 use holdfast_documents::StepInputs;
 use holdfast_protocol::report::{Table, TypeName};

@@ -8,7 +8,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 /// Time between a polite TERM and KILL, unless the machine itself goes down.
@@ -24,24 +23,57 @@ pub(crate) struct Finished {
     pub(crate) stderr: Captured,
 }
 
-/// Runs `command` until it ends, `limit` passes or `stop` says so. A dropped `stop` stops nothing.
+/// A process in a group of its own; killed with it when nobody waits for it any more.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    group: Option<Pid>,
+    supervised: bool,
+}
+
+impl Process {
+    /// Starts `command`. Blocks until it is under way, which a working directory on a file system
+    /// that hangs can hold up for ever: not for the link's thread.
+    ///
+    /// # Errors
+    /// What the system said when it could not be started.
+    pub(crate) fn begin(mut command: Command) -> std::io::Result<Self> {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let group = group_of(&child);
+        Ok(Self {
+            child,
+            group,
+            supervised: false,
+        })
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if let Some(group) = self.group.filter(|_| !self.supervised) {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Waits until a process ends or `stop` does, and then ends its whole group.
 ///
 /// # Errors
-/// What the system said when it could not be started.
-pub(crate) async fn run(
-    mut command: Command,
-    limit: Option<Duration>,
+/// What the system said when it could not be waited for.
+pub(crate) async fn supervise(
+    mut process: Process,
     output_bytes_max: (usize, usize),
-    stop: oneshot::Receiver<Stop>,
+    stop: impl Future<Output = Stop>,
 ) -> std::io::Result<Finished> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    let group = group_of(&child);
+    // What it leaves behind on purpose outlives it; only one that nobody waited for does not.
+    process.supervised = true;
+    let (child, group) = (&mut process.child, process.group);
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
     let end = {
@@ -53,7 +85,7 @@ pub(crate) async fn run(
         };
         tokio::pin!(output);
         let mut open = true;
-        let waited = wait(&mut child, group, limit, stop);
+        let waited = wait(child, group, stop);
         tokio::pin!(waited);
         let end = loop {
             tokio::select! {
@@ -84,12 +116,11 @@ fn group_of(child: &Child) -> Option<Pid> {
 async fn wait(
     child: &mut Child,
     group: Option<Pid>,
-    limit: Option<Duration>,
-    stop: oneshot::Receiver<Stop>,
+    stop: impl Future<Output = Stop>,
 ) -> std::io::Result<End> {
     let stop = tokio::select! {
         status = child.wait() => return Ok(ended(status?)),
-        stop = super::stopped(stop, limit) => stop,
+        stop = stop => stop,
     };
     let Some(group) = group else {
         child.kill().await?;

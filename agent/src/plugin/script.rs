@@ -1,7 +1,7 @@
 //! `aws:runShellScript`: the lines become a file in a directory of their own, and an interpreter runs it.
 //! Never puts a line of the script on a command line or into the environment.
 
-use super::process;
+use super::process::{self, Finished, Process};
 use super::{End, Job, StepOutcome, Stop};
 use holdfast_documents::RunScript;
 use std::ffi::OsString;
@@ -9,11 +9,18 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::timeout;
 
-/// Held by the one script whose files are being made or removed.
-static FILES: Semaphore = Semaphore::const_new(1);
+/// Scripts whose files are touched at once, each on a blocking thread. A thread that hangs, such as
+/// on the mount of a server that is gone, is lost until that answers: so many may be.
+pub(crate) const FILES_AT_ONCE: u32 = 8;
+/// Held while a script's files are being made or removed.
+static FILES: Semaphore = Semaphore::const_new(FILES_AT_ONCE as usize);
+/// A script's result does not wait longer for its directory to be removed.
+const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
 /// A script's directory could not be made ready.
 #[derive(Debug, thiserror::Error)]
@@ -92,79 +99,145 @@ pub(super) async fn run(
     job: &Job,
     stop: oneshot::Receiver<Stop>,
 ) -> StepOutcome {
-    let mut text = script.commands.join("\n");
-    text.push('\n');
-    let program = interpreter(&text);
-    let (directory, wanted) = (job.directory.clone(), script.working_directory.clone());
-    let prepared = on_files(move || {
-        if let Some(detail) = wanted.and_then(|wanted| not_a_directory(Path::new(&wanted))) {
-            return Err(StepOutcome::failed(detail));
+    // One limit for everything: also for files that cannot be reached.
+    let stop = super::stopped(stop, job.limit);
+    tokio::pin!(stop);
+    let wanted = Wanted::of(script, job);
+    let begun = tokio::select! {
+        begun = on_files(move |given_up| wanted.begin(given_up)) => begun,
+        stop = &mut stop => {
+            return StepOutcome {
+                end: End::Stopped(stop),
+                ..StepOutcome::failed("stopped before its files could be reached".into())
+            };
         }
-        Workspace::create(directory, &text).map_err(|error| StepOutcome::not_started(&error))
-    });
-    let workspace = match prepared.await {
-        Ok(Ok(workspace)) => workspace,
+    };
+    let (directory, process) = match begun {
+        Ok(Ok(begun)) => begun,
         Ok(Err(outcome)) => return outcome,
         Err(error) => return StepOutcome::not_started(&error),
     };
-    let outcome = run_in(&workspace, script, program, job, stop).await;
-    let directory = workspace.directory;
-    // What cannot be removed now is removed when the agent starts next.
-    let _ = on_files(move || remove(&directory)).await;
+    let outcome = match process::supervise(process, job.output_bytes_max, stop).await {
+        Ok(finished) => outcome_of(finished),
+        Err(error) => StepOutcome::not_started(&error),
+    };
+    // What is not removed by then is removed when the agent starts next.
+    let _ = timeout(REMOVE_LIMIT, on_files(move |_| remove(&directory))).await;
     outcome
 }
 
-/// Works on files on a blocking thread, for one script at a time: the journal needs such a thread
-/// too, and a slow or hanging file system must not take all of them, or the link's.
-async fn on_files<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    let stopping = || io::Error::other("the agent is stopping");
-    let permit = FILES.acquire().await.map_err(|_| stopping())?;
-    let working = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        work()
+/// Removes what earlier processes left of their scripts; scripts that begin meanwhile wait for it.
+pub(crate) fn sweep(scripts: PathBuf) {
+    let all = FILES.try_acquire_many(FILES_AT_ONCE);
+    tokio::task::spawn_blocking(move || {
+        let _all = all;
+        if let Err(error) = remove(&scripts) {
+            tracing::warn!(%error, path = %scripts.display(), "old scripts are not removed");
+        }
     });
-    working.await.map_err(|_| stopping())
 }
 
-async fn run_in(
-    workspace: &Workspace,
-    script: &RunScript,
-    program: Vec<OsString>,
-    job: &Job,
-    stop: oneshot::Receiver<Stop>,
-) -> StepOutcome {
-    let directory = script
-        .working_directory
-        .as_ref()
-        .map_or(&*workspace.directory, Path::new);
-    let mut program = program.into_iter();
-    let name = program.next().unwrap_or_default();
-    let mut command = Command::new(&name);
-    command
-        .args(program)
-        .arg(&workspace.script)
-        .current_dir(directory)
-        .envs(job.environment.variables())
-        .envs(script.env.iter().map(|(name, value)| (name, value)));
-    match process::run(command, job.limit, job.output_bytes_max, stop).await {
-        Ok(finished) => StepOutcome {
-            detail: match &finished.end {
-                End::Stopped(Stop::TimedOut) => {
-                    "ran past its time limit, and was killed with its process group".into()
-                }
-                End::Stopped(Stop::Cancelled) => "killed with its process group".into(),
-                End::Signalled(signal) => format!("ended by signal {signal}"),
-                End::Exited(_) | End::NotStarted => String::new(),
-            },
-            end: finished.end,
-            stdout: finished.stdout,
-            stderr: finished.stderr,
-            tables: Vec::new(),
+/// Works on files on a blocking thread: a slow or hanging file system takes neither the link's thread
+/// nor those that the journal needs. `work` learns whether anybody still waits for it.
+async fn on_files<T: Send + 'static>(
+    work: impl FnOnce(&dyn Fn() -> bool) -> T + Send + 'static,
+) -> io::Result<T> {
+    let stopping = || io::Error::other("the agent is stopping");
+    let permit = FILES.acquire().await.map_err(|_| stopping())?;
+    let (done, result) = oneshot::channel();
+    tokio::task::spawn_blocking(move || {
+        let _permit = permit;
+        let came = work(&|| done.is_closed());
+        let _ = done.send(came);
+    });
+    result.await.map_err(|_| stopping())
+}
+
+/// What is to be run.
+struct Wanted {
+    directory: PathBuf,
+    text: String,
+    working_directory: Option<PathBuf>,
+    environment: Vec<(String, String)>,
+}
+
+impl Wanted {
+    fn of(script: &RunScript, job: &Job) -> Self {
+        let known = job.environment.variables().into_iter();
+        let known = known.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let mut text = script.commands.join("\n");
+        text.push('\n');
+        Self {
+            directory: job.directory.clone(),
+            text,
+            working_directory: script.working_directory.as_ref().map(PathBuf::from),
+            environment: known.chain(script.env.iter().cloned()).collect(),
+        }
+    }
+
+    /// Makes the files and starts the process. Each step of this may hang; what was given up
+    /// meanwhile does not begin.
+    fn begin(self, given_up: &dyn Fn() -> bool) -> Result<(PathBuf, Process), StepOutcome> {
+        let nobody_waits = || StepOutcome::failed(String::new());
+        if let Some(detail) = self.working_directory.as_deref().and_then(not_a_directory) {
+            return Err(StepOutcome::failed(detail));
+        }
+        if given_up() {
+            return Err(nobody_waits());
+        }
+        let workspace = Workspace::create(self.directory.clone(), &self.text)
+            .map_err(|error| StepOutcome::not_started(&error))?;
+        let begun = if given_up() {
+            Err(nobody_waits())
+        } else {
+            self.start(&workspace)
+        };
+        match begun {
+            Ok(process) if !given_up() => Ok((workspace.directory, process)),
+            Ok(_) => {
+                let _ = remove(&workspace.directory);
+                Err(nobody_waits())
+            }
+            Err(outcome) => {
+                let _ = remove(&workspace.directory);
+                Err(outcome)
+            }
+        }
+    }
+
+    fn start(self, workspace: &Workspace) -> Result<Process, StepOutcome> {
+        let mut program = interpreter(&self.text).into_iter();
+        let name = program.next().unwrap_or_default();
+        let directory = self.working_directory.as_ref();
+        let mut command = Command::new(&name);
+        command
+            .args(program)
+            .arg(&workspace.script)
+            .current_dir(directory.unwrap_or(&workspace.directory))
+            .envs(self.environment);
+        Process::begin(command).map_err(|error| {
+            StepOutcome::failed(format!(
+                "interpreter {} cannot be started: {error}",
+                name.display()
+            ))
+        })
+    }
+}
+
+fn outcome_of(finished: Finished) -> StepOutcome {
+    StepOutcome {
+        detail: match &finished.end {
+            End::Stopped(Stop::TimedOut) => {
+                "ran past its time limit, and was killed with its process group".into()
+            }
+            End::Stopped(Stop::Cancelled) => "killed with its process group".into(),
+            End::Signalled(signal) => format!("ended by signal {signal}"),
+            End::Exited(_) | End::NotStarted => String::new(),
         },
-        Err(error) => StepOutcome::failed(format!(
-            "interpreter {} cannot be started: {error}",
-            name.display()
-        )),
+        end: finished.end,
+        stdout: finished.stdout,
+        stderr: finished.stderr,
+        tables: Vec::new(),
     }
 }
 
@@ -183,6 +256,52 @@ fn not_a_directory(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_step_whose_files_cannot_be_reached_keeps_its_limit_and_can_be_stopped() {
+        // As many threads as may be hang.
+        let _hanging = FILES.acquire_many(FILES_AT_ONCE).await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        let script = RunScript {
+            commands: vec!["true".into()],
+            working_directory: None,
+            env: Vec::new(),
+        };
+        let mut job = Job {
+            inputs: holdfast_documents::StepInputs::RunShellScript(script.clone()),
+            limit: Some(Duration::from_millis(1)),
+            output_bytes_max: (1, 1),
+            directory: home.path().join("step"),
+            environment: crate::plugin::Environment::default(),
+        };
+        let (_stop, stopped) = oneshot::channel();
+        let outcome = run(&script, &job, stopped).await;
+        assert_eq!(outcome.end, End::Stopped(Stop::TimedOut));
+        job.limit = None;
+        let (stop, stopped) = oneshot::channel();
+        stop.send(Stop::Cancelled).unwrap();
+        let outcome = run(&script, &job, stopped).await;
+        assert_eq!(outcome.end, End::Stopped(Stop::Cancelled));
+        assert!(!job.directory.exists());
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_while_it_hung_does_not_begin() {
+        let home = tempfile::tempdir().unwrap();
+        let mark = home.path().join("mark");
+        let wanted = || Wanted {
+            directory: home.path().join("step"),
+            text: format!("echo > {}\n", mark.display()),
+            working_directory: None,
+            environment: Vec::new(),
+        };
+        assert!(wanted().begin(&|| true).is_err());
+        // Given up between the two looks: while its files were made.
+        let looks = std::cell::Cell::new(0);
+        let second = || looks.replace(looks.get() + 1) > 0;
+        assert!(wanted().begin(&second).is_err());
+        assert!(!mark.exists() && !home.path().join("step").exists());
+    }
 
     #[test]
     fn the_interpreter_is_the_scripts_own_else_the_shell() {

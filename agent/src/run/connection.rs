@@ -11,11 +11,15 @@ use crate::tls::Connector;
 use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault, LinkIdentity};
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
-use tokio::sync::mpsc;
+use std::collections::VecDeque;
+use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-/// What may wait for the socket: more than the core ever has in flight.
-const OUTGOING_MAX: usize = 128;
+/// What is handed to the socket ahead of its pace.
+const OUTGOING_MAX: usize = 32;
+/// More may wait behind that, but then nothing is read from the bridge until it is less: what waits
+/// is at most this, the core's window, and one answer for each message read before.
+const WAITING_HIGH: usize = 64;
 /// What may wait for the core.
 const INCOMING_MAX: usize = 16;
 
@@ -24,6 +28,8 @@ const INCOMING_MAX: usize = 16;
 pub(super) struct Connection {
     pub(super) attempt: Attempt,
     outgoing: mpsc::Sender<Outgoing>,
+    waiting: VecDeque<Outgoing>,
+    paused: watch::Sender<bool>,
     task: AbortHandle,
 }
 
@@ -37,34 +43,72 @@ impl Connection {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (outgoing, wanted) = mpsc::channel(OUTGOING_MAX);
+        let (paused, is_paused) = watch::channel(false);
         let task = Task {
             attempt,
             wanted,
             events,
+            paused: is_paused,
         };
         let task = tokio::spawn(Box::pin(task.live(dialer, address, tls, hail)));
         Self {
             attempt,
             outgoing,
+            waiting: VecDeque::new(),
+            paused,
             task: task.abort_handle(),
         }
     }
 
-    /// Hands something to the connection; when it takes no more, it is given up: `Some` then says
-    /// so to the core.
-    pub(super) fn send(&self, outgoing: Outgoing) -> Option<Input> {
-        match self.outgoing.try_send(outgoing) {
+    /// Hands something to the connection, at the socket's pace and in order. A close does not wait
+    /// for a socket that takes nothing: `Some` then tells the core of the end.
+    pub(super) fn send(&mut self, outgoing: Outgoing) -> Option<Input> {
+        let refused = if self.waiting.is_empty() {
+            self.outgoing.try_send(outgoing)
+        } else {
+            Err(mpsc::error::TrySendError::Full(outgoing))
+        };
+        match refused {
             // An ended connection has said so itself.
             Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
-            Err(mpsc::error::TrySendError::Full(_)) => {
+            Err(mpsc::error::TrySendError::Full(Outgoing::Close(why))) => {
                 self.task.abort();
+                self.waiting.clear();
                 Some(Input::Disconnected {
                     attempt: self.attempt,
-                    fault: LinkFault::Lost,
-                    why: format!("{OUTGOING_MAX} messages wait for a socket that takes none"),
+                    fault: LinkFault::Asked,
+                    why,
                 })
             }
+            Err(mpsc::error::TrySendError::Full(outgoing)) => {
+                self.waiting.push_back(outgoing);
+                self.pace();
+                None
+            }
         }
+    }
+
+    /// Hands on the first that waits once there is room. May be dropped and called again; waits for
+    /// ever while nothing waits.
+    pub(super) async fn hand_on(&mut self) {
+        if self.waiting.is_empty() {
+            return std::future::pending().await;
+        }
+        match self.outgoing.reserve().await {
+            Ok(permit) => {
+                if let Some(outgoing) = self.waiting.pop_front() {
+                    permit.send(outgoing);
+                }
+            }
+            Err(_) => self.waiting.clear(),
+        }
+        self.pace();
+    }
+
+    fn pace(&self) {
+        let full = self.waiting.len() >= WAITING_HIGH;
+        self.paused
+            .send_if_modified(|paused| std::mem::replace(paused, full) != full);
     }
 }
 
@@ -98,6 +142,7 @@ struct Task {
     attempt: Attempt,
     wanted: mpsc::Receiver<Outgoing>,
     events: mpsc::Sender<Event>,
+    paused: watch::Receiver<bool>,
 }
 
 impl Task {
@@ -147,6 +192,9 @@ impl Task {
         let events = self.events.clone();
         let forward = async {
             while let Some(incoming) = incoming.recv().await {
+                if self.paused.wait_for(|paused| !paused).await.is_err() {
+                    return;
+                }
                 if let Some(input) = input_of(attempt, incoming) {
                     let _ = events.send(Event::Input(input)).await;
                 }
@@ -196,5 +244,83 @@ fn input_of(attempt: Attempt, incoming: Incoming) -> Option<Input> {
                 None
             }
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn connection() -> (Connection, mpsc::Receiver<Outgoing>, watch::Receiver<bool>) {
+        let (outgoing, wanted) = mpsc::channel(OUTGOING_MAX);
+        let (paused, is_paused) = watch::channel(false);
+        let connection = Connection {
+            attempt: Attempt(1),
+            outgoing,
+            waiting: VecDeque::new(),
+            paused,
+            task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
+        };
+        (connection, wanted, is_paused)
+    }
+
+    #[tokio::test]
+    async fn more_acknowledgements_than_the_socket_takes_wait_in_order() {
+        let (mut connection, mut wanted, paused) = connection();
+        for packet in 1..=1000 {
+            assert!(connection.send(Outgoing::Ack(packet)).is_none());
+        }
+        assert!(*paused.borrow(), "nothing more is read meanwhile");
+        for expected in 1..=1000 {
+            let taken = loop {
+                tokio::select! {
+                    biased;
+                    () = connection.hand_on() => {}
+                    taken = wanted.recv() => break taken,
+                }
+            };
+            assert!(matches!(taken, Some(Outgoing::Ack(packet)) if packet == expected));
+        }
+        assert!(!*paused.borrow(), "all of it is out");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_an_ended_connection_is_forgotten() {
+        let (mut connection, wanted, paused) = connection();
+        for packet in 1..=200 {
+            assert!(connection.send(Outgoing::Ack(packet)).is_none());
+        }
+        drop(wanted);
+        connection.hand_on().await;
+        assert!(connection.waiting.is_empty() && !*paused.borrow());
+    }
+
+    #[tokio::test]
+    async fn a_close_does_not_wait_for_a_socket_that_takes_nothing() {
+        let (mut connection, _wanted, _paused) = connection();
+        for packet in 1..=200 {
+            assert!(connection.send(Outgoing::Ack(packet)).is_none());
+        }
+        let told = connection.send(Outgoing::Close("the agent stops".into()));
+        assert!(matches!(
+            told,
+            Some(Input::Disconnected {
+                attempt: Attempt(1),
+                fault: LinkFault::Asked,
+                ..
+            })
+        ));
+    }
+
+    #[test]
+    fn a_node_has_a_will_and_an_enrolment_has_none() {
+        let node: NodeId = "mi-0123456789abcdef0".parse().unwrap();
+        let as_node = hail(node, &LinkIdentity::Node { will: vec![1] });
+        assert_eq!(as_node.client_id, node.as_str());
+        assert_eq!(as_node.will.unwrap().0, Topic::Presence(node).to_string());
+        assert_eq!(as_node.topics.len(), 2);
+        let enrols = hail(node, &LinkIdentity::Enrol { nonce: [7; 16] });
+        assert!(enrols.will.is_none() && !enrols.client_id.contains(node.as_str()));
+        assert_eq!(enrols.topics, [Topic::EnrolReply([7; 16]).to_string()]);
     }
 }

@@ -13,7 +13,7 @@ use crate::error::chain;
 use crate::link::address::Address;
 use crate::link::{Dialer, Outgoing};
 use crate::platform;
-use crate::plugin::Environment;
+use crate::plugin::{self, Environment};
 use crate::state::{Held, Identity, StateDir, StateError};
 use crate::tls::{Connector, Floor};
 use connection::Connection;
@@ -28,12 +28,18 @@ use serde_json::{Value, json};
 use settings::Settings;
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
 use steps::Steps;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
 
 /// What waits for the core from all tasks together.
 const EVENTS_MAX: usize = 64;
+/// Told to stop, the process ends within this, whatever the disk does: longer than the core gives
+/// to running steps, and shorter than an init system's patience.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
 
 /// What tasks tell the loop.
 #[derive(Debug)]
@@ -78,6 +84,14 @@ pub enum RunError {
     /// No randomness.
     #[error(transparent)]
     Random(#[from] NoRandomness),
+    /// It was to stop, and not everything is on disk.
+    #[error(
+        "ended before everything was on disk, {why}: what is on disk is whole, and commands that were not finished there are reported as interrupted after the next start"
+    )]
+    Unfinished {
+        /// Why it did not wait longer.
+        why: &'static str,
+    },
     /// The agent's version is too long for the wire.
     #[error("the agent's version has more than 32 bytes")]
     Version,
@@ -90,36 +104,59 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
 /// What was opened of a state directory.
 struct Opened {
     _held: Held,
-    identity: Identity,
+    node: Node,
     store: Store,
     core: Core,
 }
 
+/// Who this is, and where it connects.
+struct Node {
+    identity: Identity,
+    /// The identity's, or those of this run alone.
+    bridges: Vec<Address>,
+    /// Files beside the journal that are none of ours.
+    strays: Vec<PathBuf>,
+}
+
 /// Takes the state directory and restores the core from it.
 fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
-    let mut identity = state.identity()?;
-    if !settings.bridges.is_empty() {
-        identity.bridges.clone_from(&settings.bridges);
-    }
+    // Before anything is read: whoever holds it may be replacing the identity.
     let held = state.hold()?;
-    let (mut store, recovery) = journal::open(&state.journal_of(&identity)?, &settings.journal())?;
+    let identity = state.identity()?;
+    let place = state.journal_of(&identity)?;
+    let bridges = match &*settings.bridges {
+        [] => identity.bridges.clone(),
+        chosen => chosen.to_vec(),
+    };
+    let node = Node {
+        identity,
+        bridges,
+        strays: place.strays,
+    };
+    for stray in &node.strays {
+        tracing::warn!(path = %stray.display(), "this is not the agent's, and is left alone");
+    }
+    let (mut store, recovery) = journal::open(&place.path, &settings.journal())?;
     report(&recovery);
     let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
     let restored = store.restored(boot_id, clock::random()?, clock::now())?;
-    let core = Core::restore(config(&identity, settings)?, restored)?;
+    let core = Core::restore(config(&node, settings)?, restored)?;
     Ok(Opened {
         _held: held,
-        identity,
+        node,
         store,
         core,
     })
 }
 
-fn config(identity: &Identity, settings: &Settings) -> Result<Config, RunError> {
+fn config(node: &Node, settings: &Settings) -> Result<Config, RunError> {
+    let Node {
+        identity, bridges, ..
+    } = node;
     Ok(Config {
         node: identity.node,
         root: identity.root_key(),
-        bridges: identity.bridges.len(),
+        bridges: bridges.len(),
         certificate: renewal::life_of(identity),
         agent_version: env!("CARGO_PKG_VERSION")
             .try_into()
@@ -155,19 +192,21 @@ pub fn offline_status(state: &StateDir) -> Result<Value, RunError> {
     let opened = open(state, &Settings::default())?;
     Ok(status_of(
         &opened.core,
-        &opened.identity,
+        &opened.node,
         opened.store.wear(),
         false,
     ))
 }
 
-fn status_of(core: &Core, identity: &Identity, wear: Wear, running: bool) -> Value {
+fn status_of(core: &Core, node: &Node, wear: Wear, running: bool) -> Value {
     let mut status = json!(core.status(clock::now()));
     if let Value::Object(members) = &mut status {
-        let bridges = identity.bridges.iter().map(Address::to_string);
+        let bridges = node.bridges.iter().map(Address::to_string);
+        let strays = node.strays.iter().map(|path| path.display().to_string());
         members.insert("running".into(), running.into());
         members.insert("version".into(), env!("CARGO_PKG_VERSION").into());
         members.insert("bridges".into(), bridges.collect());
+        members.insert("strays".into(), strays.collect());
         let journal = json!({
             "written_bytes": wear.written_bytes,
             "written_total_bytes": wear.written_total_bytes,
@@ -183,21 +222,20 @@ fn status_of(core: &Core, identity: &Identity, wear: Wear, running: bool) -> Val
 /// [`RunError`].
 pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
     let opened = open(&state, settings)?;
-    // What an earlier process left of its scripts.
-    let _ = std::fs::remove_dir_all(state.scripts());
+    plugin::sweep(state.scripts());
     let control = Control::listen(state.control_socket())
         .inspect_err(|error| tracing::warn!(%error, "`status` cannot ask this agent"))
         .ok();
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     tracing::info!(
-        node_id = %opened.identity.node,
+        node_id = %opened.node.identity.node,
         version = env!("CARGO_PKG_VERSION"),
         "the agent runs"
     );
     let shell = Shell {
         state,
         core: opened.core,
-        identity: opened.identity,
+        node: opened.node,
         dialer: Dialer::default(),
         floor: Floor::default(),
         journal: JournalTask::new(opened.store),
@@ -205,6 +243,7 @@ pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
         steps: Steps::default(),
         events,
         again: VecDeque::new(),
+        ends_by: None,
         stopped: false,
     };
     Box::pin(shell.serve(inbox, control)).await
@@ -213,7 +252,7 @@ pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
 struct Shell {
     state: StateDir,
     core: Core,
-    identity: Identity,
+    node: Node,
     dialer: Dialer,
     floor: Floor,
     journal: JournalTask,
@@ -222,6 +261,8 @@ struct Shell {
     events: mpsc::Sender<Event>,
     /// Inputs that an effect came to at once.
     again: VecDeque<Input>,
+    /// When the process ends at the latest, once it was told to stop.
+    ends_by: Option<Instant>,
     stopped: bool,
 }
 
@@ -275,10 +316,21 @@ impl Shell {
                     rung.map_err(system("a timer"))?;
                     self.step(Input::Tick);
                 }
-                () = signals.stop() => self.step(Input::Stop),
+                () = signals.stop() => {
+                    if self.ends_by.is_some() {
+                        return unfinished(control, "because it was told to stop twice");
+                    }
+                    tracing::info!("told to stop");
+                    self.ends_by = Some(Instant::now() + STOP_LIMIT);
+                    self.step(Input::Stop);
+                }
+                () = sleep_until(self.ends_by.unwrap_or_else(Instant::now)), if self.ends_by.is_some() => {
+                    return unfinished(control, "because the disk took longer than 15 s");
+                }
+                () = handed_on(&mut self.connection) => {}
                 asked = asked(control.as_ref()) => {
                     let wear = self.journal.wear();
-                    control::answer(asked, status_of(&self.core, &self.identity, wear, true));
+                    control::answer(asked, status_of(&self.core, &self.node, wear, true));
                 }
             }
         }
@@ -295,8 +347,8 @@ impl Shell {
         match event {
             Some(Event::Input(input)) => self.step(input),
             Some(Event::Renewed(identity)) => {
-                self.identity = *identity;
-                let certificate = renewal::life_of(&self.identity);
+                self.node.identity = *identity;
+                let certificate = renewal::life_of(&self.node.identity);
                 self.step(Input::Installed { certificate });
             }
             // Cannot be: this loop holds a sender.
@@ -365,17 +417,21 @@ impl Shell {
                 steps::reboot(self.events.clone());
             }
             Effect::Gather(what) => {
-                steps::gather(what, self.identity.node.to_string(), self.events.clone());
+                steps::gather(
+                    what,
+                    self.node.identity.node.to_string(),
+                    self.events.clone(),
+                );
             }
             Effect::MakeRenewal { nonce } => renewal::make(
                 self.state.clone(),
-                self.identity.clone(),
+                self.node.identity.clone(),
                 nonce,
                 self.events.clone(),
             ),
             Effect::Install { certificate } => renewal::install(
                 self.state.clone(),
-                self.identity.clone(),
+                self.node.identity.clone(),
                 certificate,
                 self.events.clone(),
             ),
@@ -389,7 +445,7 @@ impl Shell {
 
     fn environment(&self) -> Environment {
         Environment {
-            node: self.identity.node.to_string(),
+            node: self.node.identity.node.to_string(),
             platform: platform::detect(None),
             command: String::new(),
         }
@@ -404,11 +460,11 @@ impl Shell {
     ) {
         self.floor.set(floor_unix_ms);
         let client = match identity {
-            LinkIdentity::Node { .. } => Some(self.identity.client()),
+            LinkIdentity::Node { .. } => Some(self.node.identity.client()),
             LinkIdentity::Enrol { .. } => None,
         };
-        let tls = Connector::new(self.identity.root(), client, self.floor.clone());
-        let address = self.identity.bridges.get(bridge);
+        let tls = Connector::new(self.node.identity.root(), client, self.floor.clone());
+        let address = self.node.bridges.get(bridge);
         let (tls, address) = match (tls, address) {
             (Ok(tls), Some(address)) => (tls, address.clone()),
             (Err(error), _) => return self.not_connected(attempt, chain(&error)),
@@ -419,7 +475,7 @@ impl Shell {
             self.dialer.clone(),
             address,
             tls,
-            connection::hail(self.identity.node, identity),
+            connection::hail(self.node.identity.node, identity),
             self.events.clone(),
         ));
     }
@@ -434,10 +490,24 @@ impl Shell {
     }
 
     fn send(&mut self, attempt: Attempt, outgoing: Outgoing) {
-        let connection = self.connection.as_ref();
+        let connection = self.connection.as_mut();
         if let Some(connection) = connection.filter(|connection| connection.attempt == attempt) {
             self.again.extend(connection.send(outgoing));
         }
+    }
+}
+
+/// Ends without another word to the disk, which may not answer.
+fn unfinished(control: Option<Control>, why: &'static str) -> Result<(), RunError> {
+    // Its end would remove a file.
+    std::mem::forget(control);
+    Err(RunError::Unfinished { why })
+}
+
+async fn handed_on(connection: &mut Option<Connection>) {
+    match connection {
+        Some(connection) => connection.hand_on().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -449,7 +519,7 @@ async fn asked(control: Option<&Control>) -> tokio::net::UnixStream {
                 // Such as too many open files: who asks will ask again.
                 Err(error) => {
                     tracing::debug!(%error, "a request for the status is lost");
-                    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             },
             None => std::future::pending().await,
@@ -463,5 +533,51 @@ fn log(level: Level, message: &str) {
         Level::Info => tracing::info!("{message}"),
         Level::Warn => tracing::warn!("{message}"),
         Level::Error => tracing::error!("{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::{A, identity, state};
+
+    #[test]
+    fn bridges_of_one_run_are_not_the_identitys() {
+        let (_home, state) = state();
+        let identity = identity(A);
+        state.install(&identity).unwrap();
+        let other: Address = "mqtts://other.example:1".parse().unwrap();
+        let settings = Settings {
+            bridges: vec![other.clone()],
+            ..Settings::default()
+        };
+        let opened = open(&state, &settings).unwrap();
+        assert_eq!(opened.node.bridges, [other]);
+        // What a renewal installs.
+        assert_eq!(opened.node.identity, identity);
+        drop(opened);
+        let opened = open(&state, &Settings::default()).unwrap();
+        assert_eq!(opened.node.bridges, identity.bridges);
+    }
+
+    #[test]
+    fn nothing_is_read_while_another_process_holds_the_directory() {
+        let (_home, state) = state();
+        let _held = state.hold().unwrap();
+        // It may be replacing the identity: that there is none yet says nothing.
+        let refused = open(&state, &Settings::default()).err().unwrap();
+        assert!(matches!(refused, RunError::State(StateError::InUse { .. })));
+    }
+
+    #[test]
+    fn a_stray_file_is_shown_by_the_status() {
+        let (_home, state) = state();
+        state.install(&identity(A)).unwrap();
+        let journals = state.path().join("journal");
+        std::fs::create_dir(&journals).unwrap();
+        std::fs::write(journals.join("notes"), "").unwrap();
+        let status = offline_status(&state).unwrap();
+        let stray = journals.join("notes").display().to_string();
+        assert_eq!(status["strays"], json!([stray]));
     }
 }

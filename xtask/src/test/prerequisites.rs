@@ -16,6 +16,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("dpkg-dev", "packages of the patch scan's test roots"),
     ("rpm", "the rpm inventory's test root"),
     ("iproute2", "network namespaces of the link tests"),
+    ("strace", "disks that do not answer"),
     ("lz4", "compressed lists of the patch scan's tests"),
     ("zstd", "compressed lists of the patch scan's tests"),
     ("xz-utils", "compressed lists of the patch scan's tests"),
