@@ -184,8 +184,11 @@ fn check_unregistered(state: &StateDir, force: bool) -> Result<(), RegisterError
 }
 
 fn durable_key(state: &StateDir) -> Result<Vec<u8>, RegisterError> {
+    // Left behind by a crash after the installation, it is the old node's.
+    let in_use = |key: &[u8]| state.identity().is_ok_and(|identity| identity.has_key(key));
     if let Some(key) = state.pending_key(Pending::Registration)?
         && crate::state::key_pair(&key).is_ok()
+        && !in_use(&key)
     {
         return Ok(key);
     }

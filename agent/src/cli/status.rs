@@ -59,6 +59,10 @@ fn describe(status: &Value) -> String {
     if let Some(why) = status.get("disk").and_then(Value::as_str) {
         let _ = writeln!(out, "disk         {why}");
     }
+    let strays = status.get("strays").and_then(Value::as_array);
+    for stray in strays.into_iter().flatten().filter_map(Value::as_str) {
+        let _ = writeln!(out, "warning      {stray} is not the agent's: move it away");
+    }
     for queue in status
         .get("queues")
         .and_then(Value::as_array)

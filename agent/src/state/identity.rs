@@ -139,6 +139,13 @@ impl Identity {
         )
     }
 
+    /// Whether this key is the one in use, and so nothing that waits for a certificate: a crash
+    /// between the installation and the removal of the waiting key leaves it behind.
+    #[must_use]
+    pub fn has_key(&self, pkcs8: &[u8]) -> bool {
+        self.key == pkcs8
+    }
+
     /// Public key of the pinned root.
     #[must_use]
     pub fn root_key(&self) -> [u8; 32] {

@@ -4,19 +4,23 @@
 mod atomic;
 mod identity;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub(crate) use identity::key_pair;
 pub use identity::{FORMAT_VERSION, Identity, IdentityError};
 
+use holdfast_protocol::NodeId;
 use rustix::fs::FlockOperation;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where the agent keeps its state unless told otherwise.
 pub const DEFAULT_PATH: &str = "/var/lib/holdfast";
+
+/// Files named that do not belong beside the journal; more are left alone without a word.
+const STRAYS_MAX: usize = 16;
 
 /// The state directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,14 @@ pub enum StateError {
         /// The system's answer.
         #[source]
         source: io::Error,
+    },
+    /// Others could change it.
+    #[error("the state directory {} {why}", path.display())]
+    Unsafe {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong, and the next step.
+        why: String,
     },
     /// Another agent has it.
     #[error(
@@ -74,6 +86,15 @@ impl StateError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateDir(PathBuf);
 
+/// Where a node's journal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalPlace {
+    /// Its directory.
+    pub path: PathBuf,
+    /// What lies beside it and is none of ours, at most 16; left alone.
+    pub strays: Vec<PathBuf>,
+}
+
 /// Holds the state directory until it is dropped or the process ends, however it ends.
 #[derive(Debug)]
 pub struct Held {
@@ -94,24 +115,63 @@ impl StateDir {
         &self.0
     }
 
-    /// Makes the directory where it is not, for its owner alone.
+    /// Makes the directory where it is not, for its owner alone. One that is there is left as it is.
     ///
     /// # Errors
-    /// [`StateError::Io`].
+    /// [`StateError::Unsafe`] when others could change what is in it, else [`StateError::Io`].
     pub fn create(&self) -> Result<(), StateError> {
+        if self.check()? {
+            return Ok(());
+        }
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.0)
-            .and_then(|()| fs::set_permissions(&self.0, fs::Permissions::from_mode(0o700)))
             .map_err(StateError::io("make the state directory", &self.0))
+    }
+
+    /// Whether it is there; refuses one that is not this user's alone to change: whoever can put a
+    /// file there decides what this machine runs.
+    fn check(&self) -> Result<bool, StateError> {
+        let found = match fs::metadata(&self.0) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StateError::io("use the state directory", &self.0)(error)),
+        };
+        let (path, shown) = (self.0.clone(), self.0.display());
+        let user = rustix::process::geteuid().as_raw();
+        if !found.is_dir() {
+            let error = io::ErrorKind::NotADirectory.into();
+            return Err(StateError::io("use the state directory", &self.0)(error));
+        }
+        if found.uid() != user {
+            let owner = found.uid();
+            let why = format!(
+                "belongs to user {owner}, and this is user {user}: run as its owner, choose another --state-dir, or `chown -R {user} {shown}`"
+            );
+            return Err(StateError::Unsafe { path, why });
+        }
+        if found.mode() & 0o022 != 0 {
+            let mode = found.mode() & 0o7777;
+            let why = format!(
+                "has mode {mode:04o}, so others can write in it: choose one of its own as --state-dir, or `chmod go-w {shown}`"
+            );
+            return Err(StateError::Unsafe { path, why });
+        }
+        Ok(true)
     }
 
     /// Takes the directory for this process.
     ///
     /// # Errors
-    /// [`StateError::InUse`] while another has it, else [`StateError::Io`].
+    /// [`StateError::NotRegistered`] when there is none, [`StateError::InUse`] while another has it,
+    /// [`StateError::Unsafe`] when others could change it, else [`StateError::Io`].
     pub fn hold(&self) -> Result<Held, StateError> {
+        if !self.check()? {
+            return Err(StateError::NotRegistered {
+                path: self.0.clone(),
+            });
+        }
         let path = self.0.join("lock");
         let lock = OpenOptions::new()
             .create(true)
@@ -197,20 +257,32 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError::Io`].
-    pub fn journal_of(&self, identity: &Identity) -> Result<PathBuf, StateError> {
+    pub fn journal_of(&self, identity: &Identity) -> Result<JournalPlace, StateError> {
         let parent = self.0.join("journal");
-        let own = parent.join(identity.node.as_str());
+        let mut place = JournalPlace {
+            path: parent.join(identity.node.as_str()),
+            strays: Vec::new(),
+        };
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&parent)
             .map_err(StateError::io("make", &parent))?;
         let entries = fs::read_dir(&parent).map_err(StateError::io("read", &parent))?;
-        for entry in entries.flatten().filter(|entry| entry.path() != own) {
+        for entry in entries.flatten() {
             let path = entry.path();
-            fs::remove_dir_all(&path).map_err(StateError::io("remove", &path))?;
+            let name = entry.file_name();
+            let node = name.to_str().and_then(|name| name.parse::<NodeId>().ok());
+            match node {
+                Some(node) if node == identity.node => {}
+                Some(_) if path.is_dir() => {
+                    fs::remove_dir_all(&path).map_err(StateError::io("remove", &path))?;
+                }
+                Some(_) | None if place.strays.len() < STRAYS_MAX => place.strays.push(path),
+                Some(_) | None => {}
+            }
         }
-        Ok(own)
+        Ok(place)
     }
 
     /// Where scripts run; each step has a directory in it.

@@ -1,29 +1,39 @@
 use super::*;
 use crate::tls::fingerprint;
 use rcgen::{CertificateParams, KeyPair, PKCS_ED25519};
+use std::os::unix::fs::PermissionsExt;
 
 fn self_signed() -> (Vec<u8>, Vec<u8>) {
-    let key = KeyPair::generate_for(&PKCS_ED25519).unwrap();
-    let params = CertificateParams::new(vec![]).unwrap();
-    let certificate = params.self_signed(&key).unwrap();
-    (certificate.der().to_vec(), key.serialize_der())
+    let key = KeyPair::generate_for(&PKCS_ED25519)
+        .unwrap()
+        .serialize_der();
+    (certificate_for(&key), key)
 }
 
-fn identity(node: &str) -> Identity {
+/// A certificate for this PKCS#8 key.
+pub(crate) fn certificate_for(key: &[u8]) -> Vec<u8> {
+    let key = KeyPair::try_from(key).unwrap();
+    let params = CertificateParams::new(vec![]).unwrap();
+    params.self_signed(&key).unwrap().der().to_vec()
+}
+
+/// Some node's identity, with a key of its own.
+pub(crate) fn identity(node: &str) -> Identity {
     let (root, _) = self_signed();
     let (certificate, key) = self_signed();
     let bridges = vec!["mqtts://bridge.example:8883".parse().unwrap()];
     Identity::new(node.parse().unwrap(), bridges, 7, root, certificate, key).unwrap()
 }
 
-fn state() -> (tempfile::TempDir, StateDir) {
+/// A state directory that lives as long as its parent.
+pub(crate) fn state() -> (tempfile::TempDir, StateDir) {
     let home = tempfile::tempdir().unwrap();
     let state = StateDir::new(home.path().join("state"));
     state.create().unwrap();
     (home, state)
 }
 
-const A: &str = "mi-0123456789abcdef0";
+pub(crate) const A: &str = "mi-0123456789abcdef0";
 const B: &str = "mi-0123456789abcdef1";
 
 #[test]
@@ -116,10 +126,81 @@ fn one_process_at_a_time_holds_the_directory() {
 fn what_waits_for_another_node_is_removed() {
     let (_home, state) = state();
     let (a, b) = (identity(A), identity(B));
-    let old = state.journal_of(&a).unwrap();
+    let old = state.journal_of(&a).unwrap().path;
     fs::create_dir(&old).unwrap();
-    assert_eq!(state.journal_of(&a).unwrap(), old);
+    assert_eq!(state.journal_of(&a).unwrap().path, old);
     assert!(old.exists());
     state.journal_of(&b).unwrap();
     assert!(!old.exists());
+}
+
+#[test]
+fn what_is_not_a_journal_is_left_alone_and_named() {
+    let (_home, state) = state();
+    let node = identity(A);
+    let journals = state.path().join("journal");
+    fs::create_dir_all(journals.join("lost+found")).unwrap();
+    fs::write(journals.join("notes"), "mine").unwrap();
+    fs::write(journals.join(B), "no directory").unwrap();
+    let mut place = state.journal_of(&node).unwrap();
+    place.strays.sort();
+    let strays = ["lost+found", B, "notes"].map(|name| journals.join(name));
+    assert_eq!(place.strays, strays);
+    assert!(strays.iter().all(|path| path.exists()));
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn a_directory_that_was_there_keeps_its_mode() {
+    let home = tempfile::tempdir().unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let state = StateDir::new(home.path());
+    state.create().unwrap();
+    state.hold().unwrap();
+    assert_eq!(mode_of(home.path()), 0o755);
+    // What it makes itself is its own alone, parents too.
+    let state = StateDir::new(home.path().join("a/b"));
+    state.create().unwrap();
+    assert_eq!(mode_of(state.path()), 0o700);
+}
+
+#[test]
+fn a_directory_that_others_can_change_is_refused_with_the_next_step() {
+    let home = tempfile::tempdir().unwrap();
+    let state = StateDir::new(home.path());
+    for mode in [0o1777, 0o775] {
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for refused in [state.create().unwrap_err(), state.hold().unwrap_err()] {
+            assert!(matches!(refused, StateError::Unsafe { .. }));
+            let said = refused.to_string();
+            assert!(
+                said.contains(&format!("{mode:04o}")) && said.contains("chmod go-w"),
+                "{said}"
+            );
+        }
+        assert_eq!(mode_of(home.path()), mode);
+    }
+    if rustix::process::geteuid().is_root() {
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        std::os::unix::fs::chown(home.path(), Some(12345), None).unwrap();
+        let said = state.create().unwrap_err().to_string();
+        assert!(
+            said.contains("belongs to user 12345") && said.contains("chown"),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_directory_that_is_not_there_holds_no_node() {
+    let home = tempfile::tempdir().unwrap();
+    let state = StateDir::new(home.path().join("nowhere"));
+    assert!(matches!(
+        state.hold(),
+        Err(StateError::NotRegistered { .. })
+    ));
+    assert!(!state.path().exists());
 }

@@ -12,6 +12,7 @@ use holdfast_e2e::commands::{self, text};
 use holdfast_e2e::{Activation, Agent, AgentOptions, BridgeOptions, Exit, World, until};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
 use std::time::Duration;
 
@@ -157,6 +158,9 @@ fn one_process_a_state_directory() {
         .verb(&["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"])
         .unwrap();
     says(&second, FAILED, &["already", "--state-dir"]);
+    let activation = world.bridge.activation(&[]).unwrap();
+    let forced = register(&node.agent, world.bridge.mqtt, &activation, &["--force"]);
+    says(&forced, FAILED, &["another agent uses the state directory"]);
     // The first ones were not disturbed.
     let command = commands::send_script(&world.api, &[&node.id], "true", &Value::Null).unwrap();
     let invocation = commands::finished(&world.api, &command, &node.id).unwrap();
@@ -241,6 +245,89 @@ fn a_state_directory_that_cannot_be_used_is_named() {
     says(&exit, FAILED, &["a-file/bridge"]);
 }
 
+#[test]
+fn a_state_directory_that_others_can_write_is_refused_and_left_as_it_is() {
+    let world = World::start().unwrap();
+    let agent = world.stranger("shared", AgentOptions::default());
+    let path = agent.state_dir().to_owned();
+    let mode = |bits| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(bits));
+    std::fs::create_dir(&path).unwrap();
+    mode(0o777).unwrap();
+    let activation = world.bridge.activation(&["--limit", "1"]).unwrap();
+    let refused = register(&agent, world.bridge.mqtt, &activation, &[]);
+    says(&refused, FAILED, &["0777", "chmod go-w", "--state-dir"]);
+    assert_eq!(std::fs::read_dir(&path).unwrap().count(), 0);
+    mode(0o755).unwrap();
+    agent.register(world.bridge.mqtt, &activation).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o755);
+    mode(0o775).unwrap();
+    says(
+        &agent.verb(&["run"]).unwrap(),
+        FAILED,
+        &["0775", "chmod go-w"],
+    );
+}
+
+/// Words before a program that give it mounts of its own, which `script` makes before `exec "$@"`.
+fn with_mounts(script: &str) -> AgentOptions {
+    let mut wrapper = vec!["unshare".to_owned()];
+    if !rustix::process::geteuid().is_root() {
+        wrapper.extend(["--user", "--map-root-user"].map(str::to_owned));
+    }
+    wrapper.extend(["--mount", "sh", "-c", script, "sh"].map(str::to_owned));
+    AgentOptions {
+        wrapper,
+        ..AgentOptions::default()
+    }
+}
+
+/// The disk has room for the key, and none for what the bridge sends back.
+#[test]
+fn a_disk_that_fills_up_before_the_reply_loses_nothing() {
+    let world = World::start().unwrap();
+    let activation = world.bridge.activation(&["--limit", "1"]).unwrap();
+    let full = world.path("filling");
+    std::fs::create_dir(&full).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o size=4k,mode=700 tmpfs '{0}'; \"$@\" && exit 70; \
+         mount -o remount,size=1m '{0}'; exec \"$@\"",
+        full.display()
+    );
+    let agent = Agent::new(&world.binaries, &full, with_mounts(&script));
+    let twice = register(&agent, world.bridge.mqtt, &activation, &[]);
+    says(&twice, 0, &["identity.json", "have room"]);
+    assert!(twice.stdout.contains("Registered as mi-"), "{twice:?}");
+    let known = world
+        .api
+        .call("DescribeInstanceInformation", &json!({}))
+        .unwrap();
+    assert_eq!(
+        known["InstanceInformationList"].as_array().unwrap().len(),
+        1
+    );
+}
+
+#[test]
+fn a_read_only_state_directory_is_named_and_the_activation_is_not_used_up() {
+    let world = World::start().unwrap();
+    let activation = world.bridge.activation(&["--limit", "1"]).unwrap();
+    let path = world.path("read-only");
+    std::fs::create_dir(&path).unwrap();
+    let script = format!(
+        "mount -t tmpfs -o ro,mode=700 tmpfs '{}'; exec \"$@\"",
+        path.display()
+    );
+    let agent = Agent::new(&world.binaries, &path, with_mounts(&script));
+    let refused = register(&agent, world.bridge.mqtt, &activation, &[]);
+    says(
+        &refused,
+        FAILED,
+        &["read-only/lock", "Read-only file system"],
+    );
+    let healthy = world.stranger("healthy", AgentOptions::default());
+    healthy.register(world.bridge.mqtt, &activation).unwrap();
+}
+
 /// Mounts need root in a namespace of mounts: the verb runs within one of its own.
 #[test]
 fn a_full_disk_is_named_and_the_activation_is_not_used_up() {
@@ -252,15 +339,7 @@ fn a_full_disk_is_named_and_the_activation_is_not_used_up() {
         "mount -t tmpfs -o size=16k tmpfs '{0}' && head -c 1000000 /dev/zero > '{0}/ballast'; exec \"$@\"",
         full.display()
     );
-    let mut unshare = vec!["unshare".to_owned()];
-    if !rustix::process::geteuid().is_root() {
-        unshare.extend(["--user", "--map-root-user"].map(str::to_owned));
-    }
-    unshare.extend(["--mount", "sh", "-c", &script, "sh"].map(str::to_owned));
-    let options = AgentOptions {
-        wrapper: unshare,
-        ..AgentOptions::default()
-    };
+    let options = with_mounts(&script);
     let agent = Agent::new(&world.binaries, &full.join("state"), options);
     let refused = register(&agent, world.bridge.mqtt, &activation, &[]);
     says(&refused, FAILED, &["full/state", "room"]);
