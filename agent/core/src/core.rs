@@ -11,7 +11,7 @@ use crate::link::{Link, Pause};
 use crate::report::Reports;
 use crate::schedule::Schedule;
 use crate::session::Session;
-use crate::status::Status;
+use crate::status::{LinkState, Status};
 use crate::store::{self, NODE_KEY, NodeRecord};
 use crate::stream::Streams;
 use crate::time::Clock;
@@ -262,6 +262,18 @@ impl Core {
         .into_iter()
         .flatten()
         .min()
+    }
+
+    /// How far the link is.
+    #[must_use]
+    pub fn link_state(&self) -> LinkState {
+        self.link.state(self.session.is_open())
+    }
+
+    /// What the disk last failed with, while it fails.
+    #[must_use]
+    pub fn disk_fault(&self) -> Option<&str> {
+        self.ctx.disk.as_deref()
     }
 
     /// What `holdfast-agent status` shows.

@@ -290,8 +290,8 @@ impl Link {
         self.bridge = (self.bridge + 1) % ctx.config.bridges.max(1);
     }
 
-    pub(crate) fn status(&self, now: Monotonic, online: bool) -> LinkStatus {
-        let state = match self.state {
+    pub(crate) fn state(&self, online: bool) -> LinkState {
+        match self.state {
             State::Waiting { .. } | State::Closing { .. } | State::Stopped => LinkState::Waiting,
             State::Connecting { .. } => LinkState::Connecting,
             State::Up {
@@ -299,9 +299,12 @@ impl Link {
             } => LinkState::Enrolling,
             State::Up { .. } if online => LinkState::Online,
             State::Up { .. } => LinkState::Greeting,
-        };
+        }
+    }
+
+    pub(crate) fn status(&self, now: Monotonic, online: bool) -> LinkStatus {
         LinkStatus {
-            state,
+            state: self.state(online),
             bridge: self.bridge,
             attempt: Attempt(self.next_attempt - 1),
             last_fault: self.last.as_ref().map(|(_, fault, _)| *fault),

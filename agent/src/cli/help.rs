@@ -117,7 +117,8 @@ commands finish, inventory and patch scans run, and results wait in the queue.
 SIGTERM ends it within 15 s, also when the disk does not answer: running steps are
 killed with all their processes, and what happened is on disk first. A second SIGTERM
 ends it at once. Exit code 1 says that not everything was written. Log lines go to
-standard error.
+standard error. A service manager is told that it is ready, how the link is, and that it
+lives (systemd: Type=notify, WatchdogSec).
 ";
 
 const STATUS: &str = "\

@@ -215,6 +215,9 @@ impl Wanted {
             .arg(&workspace.script)
             .current_dir(directory.unwrap_or(&workspace.directory))
             .envs(self.environment);
+        for variable in crate::run::notify::VARIABLES {
+            command.env_remove(variable);
+        }
         Process::begin(command).map_err(|error| {
             StepOutcome::failed(format!(
                 "interpreter {} cannot be started: {error}",

@@ -4,6 +4,7 @@
 mod connection;
 pub mod control;
 mod journal;
+pub(crate) mod notify;
 mod renewal;
 pub mod settings;
 mod steps;
@@ -24,6 +25,7 @@ use holdfast_agent_core::{
 use holdfast_agent_store::{Op, Wear};
 use holdfast_journal::{OpenError, ReadError, Recovery};
 use journal::{JournalLost, JournalTask, Store};
+use notify::Notify;
 use serde_json::{Value, json};
 use settings::Settings;
 use std::collections::VecDeque;
@@ -301,8 +303,11 @@ impl Shell {
     ) -> Result<(), RunError> {
         let mut alarm = Alarm::new().map_err(system("a timer"))?;
         let mut signals = Signals::new().map_err(system("signals"))?;
+        let mut notify = Notify::of_environment();
+        notify.ready();
         loop {
             self.perform_all();
+            notify.status(self.core.link_state(), self.core.disk_fault());
             if self.stopped && self.journal.is_idle() {
                 tracing::info!("stopped; everything is on disk");
                 return Ok(());
@@ -321,6 +326,7 @@ impl Shell {
                         return unfinished(control, "because it was told to stop twice");
                     }
                     tracing::info!("told to stop");
+                    notify.stopping();
                     self.ends_by = Some(Instant::now() + STOP_LIMIT);
                     self.step(Input::Stop);
                 }
@@ -328,6 +334,7 @@ impl Shell {
                     return unfinished(control, "because the disk took longer than 15 s");
                 }
                 () = handed_on(&mut self.connection) => {}
+                () = notify.due() => notify.alive(),
                 asked = asked(control.as_ref()) => {
                     let wear = self.journal.wear();
                     control::answer(asked, status_of(&self.core, &self.node, wear, true));
