@@ -91,7 +91,7 @@ impl Core {
                     command: Some(cancel.command),
                     counter: self.ctx.record.counter,
                 };
-                self.session.answer(&mut self.ctx, answer, None);
+                self.answer(answer, None);
             }
             Down::HelloReply(_)
             | Down::HelloRefusal(_)
