@@ -7,6 +7,8 @@ use lexopt::prelude::*;
 mod bench;
 mod cargo;
 mod demo;
+mod dist;
+mod install;
 mod model;
 mod test;
 mod tidy;
@@ -18,6 +20,9 @@ cargo xtask <chore>
   test                           install what is missing (and say so), then run every check
   bench [NAME…] [--quick] [--json]
                                  print our figures beside a peer's
+  dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
+       [--twice] [--minimal] [--only-agent]
+                                 build the static programs that are shipped, into dist/
   sim --seed N [--without A,B] [--trace]
                                  replay one run of the simulated world
   sim --seeds COUNT [--from N]   run many, new ones unless told
@@ -35,6 +40,7 @@ fn main() -> Result<()> {
     match chore.as_str() {
         "bench" => bench::run_all(arguments),
         "demo" => demo::run(arguments),
+        "dist" => dist::run(arguments),
         "model" => model::run(arguments),
         "sim" => sim(arguments),
         "test" => test::run_all(),

@@ -56,7 +56,14 @@ impl World {
     /// # Errors
     /// As [`Self::start`].
     pub fn with(options: BridgeOptions) -> Result<Self> {
-        let binaries = Binaries::find()?;
+        Self::of(Binaries::find()?, options)
+    }
+
+    /// As [`Self::with`], with programs from anywhere.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn of(binaries: Binaries, options: BridgeOptions) -> Result<Self> {
         let folder = TempDir::with_prefix("holdfast-e2e-")?;
         let options = BridgeOptions {
             log: Some(folder.path().join("bridge.log")),

@@ -7,21 +7,39 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
 use lz4_flex::frame::FrameDecoder;
+#[cfg(feature = "xz")]
 use lzma_rust2::XzReader;
+#[cfg(feature = "zstd")]
 use ruzstd::decoding::StreamingDecoder;
 
 use crate::package_manager::file;
 
 /// The largest dictionary or window accepted. `xz -9` asks for 64 MiB; what apt writes itself
 /// (lz4, `zstd -19`) asks for at most 8 MiB, and lz4 for 64 KiB.
+#[cfg(any(feature = "xz", feature = "zstd"))]
 const WINDOW_BYTES_MAX: u64 = 65 * 1024 * 1024;
 /// Compressed bytes read at once.
 const INPUT_BYTES: usize = 16 * 1024;
 
 /// The names a list may have, in apt's own order of preference for what is cheap to read.
-const EXTENSIONS: [&str; 5] = ["", ".lz4", ".zst", ".gz", ".xz"];
+const EXTENSIONS: &[&str] = &[
+    "",
+    ".lz4",
+    #[cfg(feature = "zstd")]
+    ".zst",
+    ".gz",
+    #[cfg(feature = "xz")]
+    ".xz",
+];
 /// What apt may keep as well, and this reader does not know.
-const UNKNOWN_EXTENSIONS: [&str; 2] = [".bz2", ".lzma"];
+const UNKNOWN_EXTENSIONS: &[&str] = &[
+    ".bz2",
+    ".lzma",
+    #[cfg(not(feature = "zstd"))]
+    ".zst",
+    #[cfg(not(feature = "xz"))]
+    ".xz",
+];
 
 /// A list found on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,10 +79,12 @@ pub fn open(path: &Path) -> io::Result<Box<dyn Read>> {
     Ok(match extension {
         Some("lz4") => Box::new(FrameDecoder::new(buffered(file))),
         Some("gz") => Box::new(MultiGzDecoder::new(buffered(file))),
+        #[cfg(feature = "xz")]
         Some("xz") => {
             let limit_kib = u32::try_from(WINDOW_BYTES_MAX / 1024).unwrap_or(u32::MAX);
             Box::new(XzReader::new_mem_limit(buffered(file), true, limit_kib))
         }
+        #[cfg(feature = "zstd")]
         Some("zst") => {
             let decoder =
                 StreamingDecoder::new_with_max_window_size(buffered(file), WINDOW_BYTES_MAX)
@@ -83,7 +103,7 @@ mod tests {
     use std::fs;
     use std::sync::LazyLock;
 
-    /// A text packed by each tool that apt uses.
+    /// A text packed by each tool that apt uses, where this build reads it.
     static PACKED: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
         let root = tempfile::tempdir().unwrap();
         let plain = root.path().join("plain");

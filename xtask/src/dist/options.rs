@@ -1,0 +1,114 @@
+//! What `cargo xtask dist` was asked for.
+//! Never a default that skips a check that was asked for.
+
+use super::road::Road;
+use anyhow::{Result, bail};
+use holdfast_cross::targets::{self, Target};
+use lexopt::prelude::*;
+
+/// The flags.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    targets: Vec<String>,
+    tier: Option<Tier>,
+    /// The road; by default the first that is open.
+    pub(crate) road: Option<Road>,
+    /// The agent for the smallest devices instead of the whole one, and no bridge.
+    pub(crate) minimal: bool,
+    /// No bridge.
+    pub(crate) only_agent: bool,
+    /// Show what is in the programs.
+    pub(crate) size: bool,
+    /// Hold the programs to the budgets and rules.
+    pub(crate) check: bool,
+    /// Run the main job with each agent.
+    pub(crate) smoke: bool,
+    /// Build each agent a second time elsewhere and compare.
+    pub(crate) twice: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tier {
+    Only(u8),
+    All,
+}
+
+impl Options {
+    /// Reads the flags.
+    ///
+    /// # Errors
+    /// For a flag or value that there is not.
+    pub(crate) fn read(arguments: &mut lexopt::Parser) -> Result<Self> {
+        let mut options = Self::default();
+        while let Some(argument) = arguments.next()? {
+            match argument {
+                Long("target") => options.targets.push(arguments.value()?.string()?),
+                Long("tier") => {
+                    options.tier = Some(match arguments.value()?.string()?.as_str() {
+                        "1" => Tier::Only(1),
+                        "2" => Tier::Only(2),
+                        "all" => Tier::All,
+                        other => bail!("--tier `{other}`: there are 1, 2 and all"),
+                    });
+                }
+                Long("road") => options.road = Some(Road::parse(&arguments.value()?.string()?)?),
+                Long("minimal") => options.minimal = true,
+                Long("only-agent") => options.only_agent = true,
+                Long("size") => options.size = true,
+                Long("check") => options.check = true,
+                Long("smoke") => options.smoke = true,
+                Long("twice") => options.twice = true,
+                Short(_) | Long(_) | Value(_) => return Err(argument.unexpected().into()),
+            }
+        }
+        Ok(options)
+    }
+
+    /// The targets meant: those named, else those of the tier, else tier one.
+    ///
+    /// # Errors
+    /// For a target that the table does not have.
+    pub(crate) fn targets(&self) -> Result<Vec<Target>> {
+        if !self.targets.is_empty() {
+            let named = self.targets.iter().map(|triple| targets::find(triple));
+            return Ok(named.collect::<Result<_, _>>()?);
+        }
+        let mut meant = targets::all()?;
+        match self.tier.unwrap_or(Tier::Only(1)) {
+            Tier::Only(tier) => meant.retain(|target| target.tier == tier),
+            Tier::All => {}
+        }
+        Ok(meant)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Options> {
+        Options::read(&mut lexopt::Parser::from_args(line.split_whitespace()))
+    }
+
+    #[test]
+    fn without_a_flag_tier_one_is_meant() {
+        let targets = read("").unwrap().targets().unwrap();
+        assert!(targets.len() >= 3 && targets.iter().all(|target| target.tier == 1));
+        let all = read("--tier all").unwrap().targets().unwrap();
+        assert!(all.len() > targets.len());
+    }
+
+    #[test]
+    fn an_unknown_target_tier_road_or_flag_is_refused_with_what_there_is() {
+        let unknown = read("--target sparc").unwrap().targets().unwrap_err();
+        assert!(unknown.to_string().contains("aarch64-unknown-linux-musl"));
+        for (line, there_is) in [
+            ("--tier 3", "1, 2 and all"),
+            ("--road brick", "rustup and debian"),
+            ("--chek", "chek"),
+        ] {
+            let refusal = read(line).unwrap_err().to_string();
+            assert!(refusal.contains(there_is), "{refusal}");
+        }
+    }
+}

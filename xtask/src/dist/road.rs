@@ -1,0 +1,221 @@
+//! The two roads to a static program: rustup's targets, or Debian's compiler that builds the
+//! standard library too. Says which was taken, and installs what it needs.
+//! Never changes the machine's default toolchain, and never commits a flag to cargo's configuration.
+
+use crate::install::{self, Wanted, quiet};
+use crate::say;
+use anyhow::{Context as _, Result, bail};
+use holdfast_cross::targets::Target;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// zig is C compiler (for ring and SQLite), linker and musl; both come from PyPI. The last zig with
+/// musl's own allocator: that of 0.16 and later keeps 1.7 MiB more of an idle agent's memory.
+const ZIG: &str = "ziglang==0.15.2\ncargo-zigbuild==0.24.0\n";
+
+const PYTHON: &[Wanted] = &[("python3-venv", "zig in a folder of its own")];
+
+const DEBIAN: &[Wanted] = &[
+    ("rustc-web", "Debian's current Rust compiler"),
+    ("cargo-web", "the cargo that belongs to it"),
+    (
+        "rust-web-src",
+        "the standard library's source, built for each target",
+    ),
+];
+
+/// Where Debian keeps the standard library's source.
+const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust";
+
+/// How the standard library is had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Road {
+    /// Prebuilt, from rustup.
+    Rustup,
+    /// Built from Debian's source by Debian's compiler, for size.
+    Debian,
+}
+
+impl Road {
+    /// The word for it in flags and folders.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rustup => "rustup",
+            Self::Debian => "debian",
+        }
+    }
+
+    /// Reads the word.
+    ///
+    /// # Errors
+    /// For any other word.
+    pub(crate) fn parse(word: &str) -> Result<Self> {
+        match word {
+            "rustup" => Ok(Self::Rustup),
+            "debian" => Ok(Self::Debian),
+            other => bail!("--road `{other}`: there are rustup and debian"),
+        }
+    }
+}
+
+/// A road with everything on it installed.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    /// Which one.
+    pub(crate) road: Road,
+    /// Where zig and cargo-zigbuild are.
+    zig: PathBuf,
+}
+
+/// Makes a road ready: the one asked for, else rustup's where it has or can load each target, else
+/// Debian's.
+///
+/// # Errors
+/// When something is missing and cannot be installed: says what, and how.
+pub(crate) fn prepare(root: &Path, targets: &[Target], asked: Option<Road>) -> Result<Tools> {
+    let road = match asked {
+        Some(Road::Rustup) => {
+            if !has_rustup() {
+                bail!(
+                    "--road rustup: rustup is not installed (https://rustup.rs), or take --road debian"
+                );
+            }
+            if !add_targets(targets) {
+                bail!(
+                    "--road rustup: rustup cannot load every target, see above; is the network there? --road debian needs no rustup"
+                );
+            }
+            Road::Rustup
+        }
+        Some(Road::Debian) => Road::Debian,
+        None if has_rustup() && add_targets(targets) => Road::Rustup,
+        None => Road::Debian,
+    };
+    say(match road {
+        Road::Rustup => "==> road: rustup's targets",
+        Road::Debian => "==> road: Debian's compiler, the standard library built for size",
+    });
+    if road == Road::Debian {
+        install::debian(DEBIAN).context(
+            "neither rustup's targets nor Debian's compiler can be had: see docs/install.md, Build it yourself",
+        )?;
+    }
+    install::debian(PYTHON)?;
+    let zig = root.join("target").join("tools").join("zig");
+    install::venv(&zig, ZIG, "zig and cargo-zigbuild")?;
+    Ok(Tools {
+        road,
+        zig: zig.join("bin"),
+    })
+}
+
+fn has_rustup() -> bool {
+    quiet(Command::new("rustup").arg("--version"))
+}
+
+/// Whether rustup has each target, now or after it has loaded it.
+fn add_targets(targets: &[Target]) -> bool {
+    let installed = Command::new("rustup")
+        .args(["target", "list", "--installed"])
+        .output()
+        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
+        .unwrap_or_default();
+    let missing: Vec<&str> = targets
+        .iter()
+        .map(|target| target.triple.as_str())
+        .filter(|triple| !installed.lines().any(|line| line == *triple))
+        .collect();
+    if missing.is_empty() {
+        return true;
+    }
+    say(format!("==> rustup target add {}", missing.join(" ")));
+    let status = Command::new("rustup")
+        .args(["target", "add"])
+        .args(&missing)
+        .status();
+    status.is_ok_and(|status| status.success())
+}
+
+impl Tools {
+    /// A `cargo build` of this road for one target, without what to build.
+    ///
+    /// # Errors
+    /// When the compiler's own folder cannot be found.
+    pub(crate) fn build(&self, root: &Path, target: &Target, folder: &Path) -> Result<Command> {
+        let mut command = Command::new(self.zig.join("cargo-zigbuild"));
+        command.current_dir(root).arg("zigbuild");
+        command.args(["--target", &target.triple]);
+        command.env("PATH", self.path());
+        command.env("CARGO_TARGET_DIR", folder);
+        // Each target's flags go to its own programs only, never to build scripts.
+        let mut flags = remapped(root, folder)?;
+        match self.road {
+            Road::Rustup => {
+                command.env("CARGO", env!("CARGO"));
+            }
+            Road::Debian => {
+                command
+                    .env("CARGO", "/usr/bin/cargo")
+                    .env("RUSTC", "/usr/bin/rustc")
+                    .env("RUSTDOC", "/usr/bin/rustdoc")
+                    .env("RUSTC_BOOTSTRAP", "1")
+                    .args(["-Z", "build-std=std,panic_abort"])
+                    .args(["-Z", "build-std-features=optimize_for_size"]);
+                // zig brings the C library that rustup's targets carry with them.
+                flags.push("-Clink-self-contained=no".into());
+                flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
+            }
+        }
+        // The same for C code.
+        command.env(
+            "CFLAGS",
+            "-fno-asynchronous-unwind-tables -fno-unwind-tables",
+        );
+        let variable = target.triple.to_uppercase().replace('-', "_");
+        command.env(
+            format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
+            flags.join(" "),
+        );
+        Ok(command)
+    }
+
+    fn path(&self) -> std::ffi::OsString {
+        let old = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(self.zig.clone()).chain(std::env::split_paths(&old));
+        std::env::join_paths(folders).unwrap_or(old)
+    }
+}
+
+/// Flags that take this machine's folders out of what is compiled.
+fn remapped(root: &Path, folder: &Path) -> Result<Vec<String>> {
+    let flag = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
+    // The last that fits wins: the widest first.
+    let mut flags = vec![
+        flag(root, "holdfast"),
+        flag(folder, "target"),
+        // A panic aborts: the unwinder's tables would be an eighth of the agent, and never read.
+        "-Cforce-unwind-tables=no".into(),
+        // Its names say which crate brought a function.
+        "-Csymbol-mangling-version=v0".into(),
+    ];
+    for source in registries()? {
+        flags.push(flag(&source, "crates"));
+    }
+    Ok(flags)
+}
+
+/// Folders with the sources of dependencies.
+fn registries() -> Result<Vec<PathBuf>> {
+    let sources = cargo_home()?.join("registry").join("src");
+    let Ok(entries) = std::fs::read_dir(&sources) else {
+        return Ok(Vec::new());
+    };
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// cargo's own folder.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")
+}
