@@ -103,6 +103,17 @@ pub(crate) struct Incoming {
     pub(crate) acknowledged: bool,
 }
 
+/// What waits for the next commit, in the order in which it came.
+#[derive(Debug)]
+enum Arrived {
+    Frame(Incoming),
+    PubAck {
+        node: NodeId,
+        connection: u64,
+        packet: u16,
+    },
+}
+
 /// What the world has to do for the bridge.
 #[derive(Debug)]
 pub(crate) enum Out {
@@ -129,7 +140,7 @@ pub(crate) struct Bridge {
     bare: bool,
     tokens: TokenKey,
     sessions: BTreeMap<NodeId, Session>,
-    incoming: Vec<Incoming>,
+    incoming: Vec<Arrived>,
     out: Vec<Out>,
     /// How far the bridge's clock has jumped.
     pub(crate) clock_jump_ms: i64,
@@ -170,17 +181,26 @@ impl Bridge {
     }
 
     pub(crate) fn receive(&mut self, incoming: Incoming) {
-        self.incoming.push(incoming);
+        self.incoming.push(Arrived::Frame(incoming));
     }
 
     /// Commits what has come, then tells what follows from it.
     pub(crate) fn commit(&mut self, now: u64, random: [u8; 16]) -> Vec<Out> {
         let mut acknowledged = Vec::new();
-        for incoming in std::mem::take(&mut self.incoming) {
-            if incoming.acknowledged {
-                acknowledged.push(incoming.connection);
+        for arrived in std::mem::take(&mut self.incoming) {
+            match arrived {
+                Arrived::Frame(incoming) => {
+                    if incoming.acknowledged {
+                        acknowledged.push(incoming.connection);
+                    }
+                    self.ingest(now, &incoming, random);
+                }
+                Arrived::PubAck {
+                    node,
+                    connection,
+                    packet,
+                } => self.delivered(node, connection, packet),
             }
-            self.ingest(now, &incoming, random);
         }
         let owing: Vec<NodeId> = self
             .sessions
@@ -244,8 +264,16 @@ impl Bridge {
         (session.connection == connection).then_some(*found)
     }
 
-    /// The node's transport has a publish.
-    pub(crate) fn delivered(&mut self, node: NodeId, connection: u64, packet: u16) {
+    /// The node's transport has a publish; an answer to it came before that, and is committed before.
+    pub(crate) fn receive_ack(&mut self, node: NodeId, connection: u64, packet: u16) {
+        self.incoming.push(Arrived::PubAck {
+            node,
+            connection,
+            packet,
+        });
+    }
+
+    fn delivered(&mut self, node: NodeId, connection: u64, packet: u16) {
         let Some(session) = self.sessions.get_mut(&node) else {
             return;
         };

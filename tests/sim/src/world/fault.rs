@@ -210,6 +210,9 @@ impl World {
     }
 
     fn bridge_starts(&mut self, restored: bool) {
+        if self.bridge.up {
+            return;
+        }
         if let Some(backup) = self.backup.clone().filter(|_| restored) {
             self.bridge.store = backup;
             self.witness.bridge_restored();
@@ -239,9 +242,7 @@ impl World {
     pub(super) fn make_peace(&mut self) -> Result<(), Violation> {
         self.say(|| "everything works from here on".to_owned());
         self.peace = true;
-        if !self.bridge.up {
-            self.bridge_starts(false);
-        }
+        self.bridge_starts(false);
         for link in &mut self.links {
             *link = true;
         }

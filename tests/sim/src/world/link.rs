@@ -191,13 +191,13 @@ impl World {
                     frame,
                     acknowledged: packet.is_some(),
                 });
-                if !self.commit_due {
-                    self.commit_due = true;
-                    let ms = self.random.between(1, 20);
-                    self.after(ms, Event::Commit);
-                }
             }
-            Packet::PubAck { packet } => self.bridge.delivered(node, id, packet),
+            Packet::PubAck { packet } => self.bridge.receive_ack(node, id, packet),
+        }
+        if !self.commit_due {
+            self.commit_due = true;
+            let ms = self.random.between(1, 20);
+            self.after(ms, Event::Commit);
         }
     }
 
