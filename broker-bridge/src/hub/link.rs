@@ -69,7 +69,15 @@ impl Sessions for Hub {
         };
         if let Some(delivered) = session.delivered(delivery) {
             let hub = self.clone();
-            tokio::spawn(async move { hub.command_delivered(session, delivered).await });
+            // A node answers before it acknowledges: were the acknowledgement recorded alone, a crash
+            // would leave a command as delivered that its node had no room for.
+            let answered = session.answered();
+            tokio::spawn(async move {
+                if let Some(answered) = answered {
+                    let _ = answered.await;
+                }
+                hub.command_delivered(session, delivered).await;
+            });
         }
     }
 
@@ -182,8 +190,13 @@ impl Hub {
                     tracing::warn!(node_id = %session.node, "an answer came before its hello");
                     return ready(Verdict::Discarded);
                 }
+                let (before, recorded) = session.answers();
                 tokio::spawn(async move {
+                    if let Some(before) = before {
+                        let _ = before.await;
+                    }
                     let _ = reply.send(hub.answer(session, word).await);
+                    drop(recorded);
                 });
             }
             (Topic::Renewal(_), Up::Renewal(renewal)) => {

@@ -4,6 +4,8 @@
 use super::Sealers;
 use crate::mqtt::{CloseReason, ConnectionId, DeliveryId, Mailbox, Outbound};
 use crate::store::UnixMs;
+use futures_util::FutureExt as _;
+use futures_util::future::Shared;
 use holdfast_protocol::down::Down;
 use holdfast_protocol::seal::{Address, PublicKey};
 use holdfast_protocol::topic::Topic;
@@ -11,6 +13,7 @@ use holdfast_protocol::up::Stamp;
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
 
 /// Commands that are on the wire to one node without its PUBACK.
 const OUTSTANDING_MAX: usize = 4;
@@ -76,7 +79,12 @@ struct Link {
     starved: bool,
     /// Sent commands of earlier connections are still to be sent again.
     resend: bool,
+    /// Ends when the newest answer is recorded.
+    answered: Option<Recorded>,
 }
+
+/// Ends when what it stands for is recorded, or will never be.
+pub(super) type Recorded = Shared<oneshot::Receiver<()>>;
 
 /// A node's live connection.
 #[derive(Debug)]
@@ -232,6 +240,19 @@ impl Session {
         lock(&self.link)
             .outstanding
             .retain(|(_, other)| *other != command);
+    }
+
+    /// Puts an answer into the order of this session: what the one before it ends with, and what
+    /// is dropped once this one is recorded.
+    pub(super) fn answers(&self) -> (Option<Recorded>, oneshot::Sender<()>) {
+        let (done, recorded) = oneshot::channel();
+        let before = lock(&self.link).answered.replace(recorded.shared());
+        (before, done)
+    }
+
+    /// The newest answer, while it may not be recorded.
+    pub(super) fn answered(&self) -> Option<Recorded> {
+        lock(&self.link).answered.clone()
     }
 
     pub(super) fn delivered(&self, delivery: DeliveryId) -> Option<Delivered> {
