@@ -10,6 +10,7 @@ mod demo;
 mod dist;
 mod install;
 mod model;
+mod mutants;
 mod test;
 mod tidy;
 
@@ -26,6 +27,7 @@ cargo xtask <chore>
   sim --seed N [--without A,B] [--trace]
                                  replay one run of the simulated world
   sim --seeds COUNT [--from N]   run many, new ones unless told
+  sim --mutants [NAME…]          show that it finds deliberate defects
   tidy                           check the crate graph and the cores' purity
   model --from service-2.json --version X [--check]
                                  regenerate the SSM service table, or check it
@@ -55,8 +57,15 @@ fn main() -> Result<()> {
 
 /// Hands its arguments to the simulated world.
 fn sim(mut arguments: lexopt::Parser) -> Result<()> {
+    let given: Vec<_> = arguments.raw_args()?.collect();
+    if let Some((first, names)) = given.split_first()
+        && first == "--mutants"
+    {
+        let names = names.iter().map(|name| name.to_string_lossy().into_owned());
+        return mutants::run(&names.collect::<Vec<_>>());
+    }
     let mut command = cargo::cargo(&["run", "--quiet", "-p", "holdfast-sim", "--"])?;
-    command.args(arguments.raw_args()?);
+    command.args(given);
     cargo::run("the simulated world", &mut command)
 }
 

@@ -1,4 +1,5 @@
-//! `cargo xtask sim`: `--seed N [--without A,B] [--trace]` replays one world, `--seeds COUNT [--from N]` runs many.
+//! `cargo xtask sim`: `--seed N [--without A,B] [--trace]` replays one world, `--seeds COUNT [--from N]`
+//! runs many; with `--first` only until one breaks an invariant.
 //! Never hides a seed: each violation names the line that replays it.
 #![allow(
     clippy::print_stdout,
@@ -14,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 const USAGE: &str =
-    "usage: holdfast-sim --seed N [--without A,B] [--trace] | --seeds COUNT [--from N]";
+    "usage: holdfast-sim --seed N [--without A,B] [--trace] | --seeds COUNT [--from N] [--first]";
 
 /// Violations of one run that are made small; the first ones say enough.
 const SHRUNK_MAX: u64 = 5;
@@ -26,6 +27,7 @@ struct Options {
     from: Option<u64>,
     without: BTreeSet<u32>,
     trace: bool,
+    first: bool,
 }
 
 fn options() -> Result<Options, String> {
@@ -43,6 +45,7 @@ fn options() -> Result<Options, String> {
                 options.without = numbers.collect::<Result<_, _>>()?;
             }
             "--trace" => options.trace = true,
+            "--first" => options.first = true,
             _ => return Err(format!("`{name}` is not known\n{USAGE}")),
         }
     }
@@ -67,7 +70,7 @@ fn main() -> ExitCode {
             trace: wanted,
             ..
         }) => one(&Case { seed, without }, wanted),
-        Ok(options) => many(options.from, options.seeds.unwrap_or(100)),
+        Ok(options) => many(&options),
     }
 }
 
@@ -90,8 +93,9 @@ fn one(case: &Case, wanted: bool) -> ExitCode {
     }
 }
 
-fn many(from: Option<u64>, count: u64) -> ExitCode {
-    let from = from.unwrap_or_else(|| {
+fn many(options: &Options) -> ExitCode {
+    let count = options.seeds.unwrap_or(100);
+    let from = options.from.unwrap_or_else(|| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         now.map_or(0, |now| now.as_secs() << 16)
     });
@@ -106,7 +110,7 @@ fn many(from: Option<u64>, count: u64) -> ExitCode {
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     std::thread::scope(|scope| {
         for _ in 0..threads {
-            scope.spawn(|| work(&next, end, &found));
+            scope.spawn(|| work(&next, end, options.first, &found));
         }
     });
     let (total, violations) = found.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -123,7 +127,7 @@ fn many(from: Option<u64>, count: u64) -> ExitCode {
 }
 
 /// Takes one seed after another; worlds share nothing.
-fn work(next: &AtomicU64, end: u64, found: &Mutex<(Summary, u64)>) {
+fn work(next: &AtomicU64, end: u64, first: bool, found: &Mutex<(Summary, u64)>) {
     loop {
         let seed = next.fetch_add(1, Ordering::Relaxed);
         if seed >= end {
@@ -135,7 +139,10 @@ fn work(next: &AtomicU64, end: u64, found: &Mutex<(Summary, u64)>) {
             Ok(summary) => found.0.add(&summary),
             Err(why) => {
                 found.1 += 1;
-                let many = found.1 > SHRUNK_MAX;
+                if first {
+                    next.store(end, Ordering::Relaxed);
+                }
+                let many = first || found.1 > SHRUNK_MAX;
                 drop(found);
                 println!("seed {seed}: VIOLATION {why}");
                 println!("  replay: cargo xtask sim --seed {seed} --trace");
