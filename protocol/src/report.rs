@@ -74,8 +74,8 @@ pub enum DeltaError {
         /// Base at hand.
         found: TableHash,
     },
-    /// Its columns or keys are not those of its base.
-    #[error("the delta has other columns than its base")]
+    /// Its rows have not as many cells as those of its base.
+    #[error("the delta's rows have not as many cells as its base has columns")]
     Columns,
     /// It does not lead to the state that it names.
     #[error("the delta does not lead to the state that it names")]
@@ -132,14 +132,76 @@ impl TryFrom<WireTable> for Table {
                 columns: width,
             });
         }
-        let mut rows = vec![Row::default(); height];
-        for (at, cell) in wire.cells.into_vec().into_iter().enumerate() {
-            if let Some(row) = rows.get_mut(at % height.max(1)) {
-                row.push(cell)?;
-            }
-        }
+        let rows = rows_of(height, wire.cells)?;
         Self::sorted(wire.key_columns, wire.columns, rows)
     }
+}
+
+/// Rows of a table whose columns both sides know from elsewhere: of a delta, from its base, whose
+/// hash covers the names. To carry them again would be a fifth of a small delta.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WireRows", into = "WireRows")]
+pub struct Rows(Vec<Row>);
+
+/// Column after column, as in [`WireTable`].
+#[derive(Serialize, Deserialize)]
+struct WireRows {
+    columns: u8,
+    cells: List<Cell, { ROWS_MAX * COLUMNS_MAX }>,
+}
+
+impl From<Rows> for WireRows {
+    fn from(Rows(rows): Rows) -> Self {
+        let width = rows.first().map_or(0, |row| row.len());
+        let mut cells = List::default();
+        for column in 0..width {
+            for cell in rows.iter().filter_map(|row| row.get(column)) {
+                // Cannot be full: the rows are some of a table's.
+                let _ = cells.push(cell.clone());
+            }
+        }
+        Self {
+            columns: u8::try_from(width).unwrap_or(u8::MAX),
+            cells,
+        }
+    }
+}
+
+impl TryFrom<WireRows> for Rows {
+    type Error = TableError;
+    fn try_from(wire: WireRows) -> Result<Self, TableError> {
+        let (width, cells) = (usize::from(wire.columns), wire.cells.len());
+        let height = cells.checked_div(width).unwrap_or(0);
+        if height > ROWS_MAX {
+            return Err(TooLong {
+                len: height,
+                max: ROWS_MAX,
+            }
+            .into());
+        }
+        if cells != height * width {
+            return Err(TableError::Ragged {
+                cells,
+                rows: height,
+                columns: width,
+            });
+        }
+        rows_of(height, wire.cells).map(Self)
+    }
+}
+
+/// Puts cells that come column after column into rows.
+fn rows_of(
+    height: usize,
+    cells: List<Cell, { ROWS_MAX * COLUMNS_MAX }>,
+) -> Result<Vec<Row>, TableError> {
+    let mut rows = vec![Row::default(); height];
+    for (at, cell) in cells.into_vec().into_iter().enumerate() {
+        if let Some(row) = rows.get_mut(at % height.max(1)) {
+            row.push(cell)?;
+        }
+    }
+    Ok(rows)
 }
 
 impl Table {
@@ -260,10 +322,7 @@ impl Table {
         Some(Delta {
             base: base.hash(),
             result: self.hash(),
-            changed: Self {
-                rows: changed.collect(),
-                ..self.clone_empty()
-            },
+            changed: Rows(changed.collect()),
             removed: List::new(removed.filter_map(|key| Row::new(key).ok()).collect()).ok()?,
         })
     }
@@ -279,7 +338,8 @@ impl Table {
                 found: self.hash(),
             });
         }
-        if self.columns != delta.changed.columns || self.key_columns != delta.changed.key_columns {
+        let width = self.columns.len();
+        if delta.changed.0.iter().any(|row| row.len() != width) {
             return Err(DeltaError::Columns);
         }
         let mut rows: BTreeMap<&[Cell], &Row> = self
@@ -293,7 +353,7 @@ impl Table {
         rows.extend(
             delta
                 .changed
-                .rows
+                .0
                 .iter()
                 .map(|row| (key(row, self.key_columns), row)),
         );
@@ -303,14 +363,6 @@ impl Table {
             Ok(result)
         } else {
             Err(DeltaError::Result)
-        }
-    }
-
-    fn clone_empty(&self) -> Self {
-        Self {
-            key_columns: self.key_columns,
-            columns: self.columns.clone(),
-            rows: Vec::new(),
         }
     }
 }
@@ -326,8 +378,8 @@ pub struct Delta {
     pub base: TableHash,
     /// Hash of the table that it leads to.
     pub result: TableHash,
-    /// Rows that are new or different.
-    pub changed: Table,
+    /// Rows that are new or different, under the columns of the base.
+    pub changed: Rows,
     /// Keys of rows that are gone.
     pub removed: List<Row, ROWS_MAX>,
 }
@@ -389,6 +441,29 @@ mod tests {
             ["a", "b", "c"].map(|name| table(&BTreeMap::from([(name.into(), "1".into())])));
         let delta = b.delta_from(&a).unwrap();
         assert!(matches!(c.apply(&delta), Err(DeltaError::Base { .. })));
+    }
+
+    #[test]
+    fn a_delta_whose_rows_do_not_fit_the_base_is_refused() {
+        let [base, next] = ["1", "2"].map(|v| table(&BTreeMap::from([("a".into(), v.into())])));
+        let mut delta = next.delta_from(&base).unwrap();
+        delta.changed = Rows(vec![Row::new(vec![Cell::new("a").unwrap()]).unwrap()]);
+        assert_eq!(base.apply(&delta), Err(DeltaError::Columns));
+    }
+
+    #[test]
+    fn rows_that_their_cells_do_not_fill_are_refused() {
+        let cells = |count| List::new(vec![Cell::default(); count]).unwrap();
+        let read = |columns, count| {
+            let cells = cells(count);
+            let bytes = postcard::to_stdvec(&WireRows { columns, cells }).unwrap();
+            postcard::from_bytes::<Rows>(&bytes)
+        };
+        assert!(read(2, 3).is_err());
+        assert!(read(0, 1).is_err());
+        assert!(read(1, ROWS_MAX + 1).is_err());
+        assert_eq!(read(0, 0).unwrap(), Rows(Vec::new()));
+        assert_eq!(read(2, 4).unwrap().0.len(), 2);
     }
 
     #[test]

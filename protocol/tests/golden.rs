@@ -106,11 +106,15 @@ fn ups() -> Vec<(&'static str, Up)> {
         name: "started".try_into().unwrap(),
         detail: Text::new("0.1.0").unwrap(),
     };
-    let report = Report {
+    let table = |row| Table::new(1, &["Name", "Version"], vec![row]).unwrap();
+    let report = |content| Report {
         type_name: "AWS:Application".try_into().unwrap(),
         captured: stamp(),
-        content: Content::Whole(Table::new(1, &["Name", "Version"], vec![row]).unwrap()),
+        content,
     };
+    let newer = ["bash", "5.3"].map(|text| Cell::new(text).unwrap());
+    let (base, next) = (table(row), table(Row::new(newer.into()).unwrap()));
+    let delta = Content::Delta(next.delta_from(&base).unwrap());
     vec![
         ("hello", Up::Hello(Box::new(hello))),
         (
@@ -130,7 +134,11 @@ fn ups() -> Vec<(&'static str, Up)> {
         ("invocation", record(1, Record::Invocation(update))),
         ("output", record(2, Record::Output(chunk))),
         ("audit", record(3, Record::Audit(event()))),
-        ("report", record(4, Record::Report(report))),
+        (
+            "report",
+            record(4, Record::Report(report(Content::Whole(base)))),
+        ),
+        ("delta", record(4, Record::Report(report(delta)))),
         ("log", record(5, Record::Log(event()))),
         (
             "gap",
