@@ -64,6 +64,19 @@ impl<R: Read> StanzaReader<R> {
     /// # Errors
     /// [`StanzaError`], with the position.
     pub fn next_stanza(&mut self) -> Result<Option<Stanza<'_>>, StanzaError> {
+        self.next_wanted(&mut |_| true)
+    }
+
+    /// The next stanza that is short, or that `wants` takes. A stanza which the buffer cannot hold is
+    /// shown to `wants` by its beginning before the buffer grows for it: the longest of Debian's lists
+    /// are of packages that nobody has.
+    ///
+    /// # Errors
+    /// [`StanzaError`], with the position.
+    pub fn next_wanted(
+        &mut self,
+        wants: &mut dyn FnMut(Stanza<'_>) -> bool,
+    ) -> Result<Option<Stanza<'_>>, StanzaError> {
         let mut scanned = self.skip_blank_lines()?;
         loop {
             match self.find_end(&mut scanned) {
@@ -79,8 +92,54 @@ impl<R: Read> StanzaReader<R> {
                         .then(|| self.buffer.get(stanza).map(Stanza))
                         .flatten());
                 }
+                None if self.is_full() && !wants(self.head()) => {
+                    self.skip_stanza()?;
+                    scanned = self.skip_blank_lines()?;
+                }
                 None => self.fill()?,
             }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.unread().len() == self.buffer.len()
+    }
+
+    /// The whole lines at hand of a stanza whose end is not.
+    fn head(&self) -> Stanza<'_> {
+        let unread = self.unread();
+        let end = memchr::memrchr(b'\n', unread).map_or(0, |newline| newline + 1);
+        Stanza(unread.get(..end).unwrap_or_default())
+    }
+
+    /// Drops a stanza up to the blank line behind it, within the bound that holds for any.
+    fn skip_stanza(&mut self) -> Result<(), StanzaError> {
+        let at_byte = self.read_bytes - self.unread().len() as u64;
+        let mut at_line_start = true;
+        loop {
+            while let Some(newline) = memchr::memchr(b'\n', self.unread()) {
+                let line = self.unread().get(..newline).unwrap_or_default();
+                let is_blank = at_line_start && matches!(line, b"" | b"\r");
+                self.start += newline + 1;
+                if is_blank {
+                    return Ok(());
+                }
+                at_line_start = true;
+            }
+            // A lone carriage return waits for what follows it.
+            at_line_start &= matches!(self.unread(), b"" | b"\r");
+            if !at_line_start || self.ended {
+                self.start = self.end;
+            }
+            if self.ended {
+                return Ok(());
+            }
+            if self.read_bytes - at_byte > STANZA_BYTES_MAX as u64 {
+                self.ended = true;
+                self.start = self.end;
+                return Err(StanzaError::TooLong { at_byte });
+            }
+            self.fill()?;
         }
     }
 
@@ -284,6 +343,38 @@ mod tests {
         let refused = reader.next_stanza().unwrap_err();
         assert!(matches!(refused, StanzaError::TooLong { at_byte: 0 }));
         assert!(reader.next_stanza().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_long_stanza_that_nobody_wants_is_passed_over_in_the_buffer_there_is() {
+        let long = |name: &str, end: &str| {
+            let line = "x".repeat(3 * BUFFER_BYTES);
+            format!("Package: {name}\nProvides: {line}\n more\n{end}")
+        };
+        for (end, step) in [("\n", 5000), ("\r\n", 1), ("\r\n\n", 4096), ("", 5000)] {
+            let text = [
+                long("unwanted", "\n"),
+                long("wanted", "\n"),
+                long("unwanted", end),
+            ]
+            .concat();
+            let text = format!("{text}Package: short\n");
+            let mut reader = StanzaReader::new(Trickle(text.as_bytes(), step));
+            let mut wants = |head: Stanza<'_>| head.text_of("Package") == Some("wanted");
+            let first = reader.next_wanted(&mut |_| false).unwrap();
+            let name = first.and_then(|stanza| stanza.text_of("Package"));
+            assert_eq!(name, (!end.is_empty()).then_some("short"));
+            assert_eq!(reader.buffer.len(), BUFFER_BYTES);
+
+            let mut reader = StanzaReader::new(Trickle(text.as_bytes(), step));
+            let kept = reader.next_wanted(&mut wants).unwrap().unwrap();
+            assert_eq!(kept.text_of("Package"), Some("wanted"));
+            assert!(kept.text_of("Provides").unwrap().ends_with("more"));
+        }
+        let endless = vec![b'x'; STANZA_BYTES_MAX + BUFFER_BYTES];
+        let mut reader = StanzaReader::new(endless.as_slice());
+        let refused = reader.next_wanted(&mut |_| false).unwrap_err();
+        assert!(matches!(refused, StanzaError::TooLong { at_byte: 0 }));
     }
 
     #[test]

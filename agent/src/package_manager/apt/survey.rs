@@ -308,7 +308,8 @@ impl Survey {
             hash: &mut hash,
         });
         loop {
-            match stanzas.next_stanza() {
+            let mut wants = |head: Stanza<'_>| self.wants(head, index, visitor.absent);
+            match stanzas.next_wanted(&mut wants) {
                 Ok(Some(stanza)) => self.take(stanza, index, visitor),
                 Ok(None) => break,
                 Err(error) => {
@@ -337,22 +338,36 @@ impl Survey {
         }
     }
 
+    /// Whether the stanza that begins so concerns anybody; also where its beginning does not tell.
+    fn wants(&self, head: Stanza<'_>, index: u16, absent: Absent) -> bool {
+        let name = head.text_of("Package");
+        name.is_none_or(|name| self.first_of(name).1 || self.shows(index, absent))
+    }
+
+    /// Where packages of this name stand or would stand, and whether there are any.
+    fn first_of(&self, name: &str) -> (usize, bool) {
+        let first = self
+            .packages
+            .partition_point(|package| &*package.name < name);
+        let found = self.packages.get(first);
+        (first, found.is_some_and(|package| &*package.name == name))
+    }
+
+    /// Whether this archive's offers for what is not installed are shown.
+    fn shows(&self, index: u16, absent: Absent) -> bool {
+        match absent {
+            Absent::Ignore => false,
+            Absent::Security => self.archive(index).is_some_and(Archive::is_security),
+            Absent::All => true,
+        }
+    }
+
     fn take(&mut self, stanza: Stanza<'_>, index: u16, visitor: &mut Visitor<'_>) {
         let Some(name) = stanza.text_of("Package") else {
             return;
         };
-        let first = self
-            .packages
-            .partition_point(|package| &*package.name < name);
-        let is_known = self
-            .packages
-            .get(first)
-            .is_some_and(|package| &*package.name == name);
-        let is_shown = match visitor.absent {
-            Absent::Ignore => false,
-            Absent::Security => self.archive(index).is_some_and(Archive::is_security),
-            Absent::All => true,
-        };
+        let (first, is_known) = self.first_of(name);
+        let is_shown = self.shows(index, visitor.absent);
         if !is_known && !is_shown {
             return;
         }
