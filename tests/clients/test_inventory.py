@@ -1,11 +1,13 @@
 """Inventory, compared with what the machine itself says."""
 
+import json
 import platform
 import socket
 import subprocess
 
 import pytest
 
+from support import programs
 from support.callers import code_of
 
 
@@ -103,6 +105,16 @@ def test_every_attribute_is_one_of_the_schema(reported, ssm):
     for kind in ["AWS:Application", "AWS:AWSComponent", "AWS:InstanceInformation", "AWS:Network", "AWS:Service"]:
         for entry in entries(ssm, reported.nodes[0], kind):
             assert set(entry) <= known[kind]
+
+
+def test_what_the_agent_gathers_is_named_as_in_the_schemas(fleet, ssm):
+    """Agent and bridge have no table of attributes in common; this holds the one's names against the other's."""
+    schemas = {schema["TypeName"]: schema for schema in ssm.get_inventory_schema()["Schemas"]}
+    for item in json.loads(programs.verb("holdfast-agent", "inventory", "--json"))["items"]:
+        schema = schemas[item["TypeName"]]
+        assert item["SchemaVersion"] == schema["Version"]
+        known = {attribute["Name"] for attribute in schema["Attributes"]}
+        assert set().union(*item["Content"]) <= known
 
 
 def test_a_node_that_never_reported_has_no_entries(fleet, ssm):

@@ -1,5 +1,6 @@
 """Output above what a reply holds: its beginning in the reply, all of it where the reply says."""
 
+import json
 import urllib.parse
 
 import pytest
@@ -69,3 +70,8 @@ def test_output_that_is_not_text_does_not_break_the_reply(fleet):
 def test_the_urls_lead_to_the_address_that_the_client_used(long, bridge):
     parts = urllib.parse.urlsplit(long["StandardOutputUrl"])
     assert (parts.scheme, parts.netloc) == ("http", bridge.http)
+
+
+def test_the_verb_prints_json_for_programs(done, bridge):
+    printed = json.loads(bridge.verb("output", done.id, done.node, "--stderr", "--json"))
+    assert (printed["stream"], printed["encoding"], printed["output"]) == ("stderr", "utf-8", "err\n")

@@ -8,9 +8,8 @@ use super::network;
 use super::os_release::OsRelease;
 use crate::package_manager::file::{self, Warnings};
 
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 9] = [
     "InstanceId",
-    "AgentStatus",
     "AgentType",
     "AgentVersion",
     "ComputerName",
@@ -30,7 +29,6 @@ pub fn gather(root: &Path, node_id: &str) -> Inventory {
         .find_map(|path| file::first_line(&root.join(path)));
     let row = vec![
         node_id.to_owned(),
-        "Active".to_owned(),
         "holdfast-agent".to_owned(),
         env!("CARGO_PKG_VERSION").to_owned(),
         host_name.unwrap_or_default(),

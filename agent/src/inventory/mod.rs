@@ -45,7 +45,11 @@ impl Inventory {
         rows.dedup_by(|later, first| later.get(..keys) == first.get(..keys));
         Self {
             type_name,
-            schema_version: "1.0",
+            // As the service has them: packages are the one type whose schema has grown.
+            schema_version: match type_name {
+                "AWS:Application" => "1.1",
+                _ => "1.0",
+            },
             columns,
             key_columns,
             rows,

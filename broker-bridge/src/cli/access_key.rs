@@ -24,12 +24,21 @@ pub(super) enum Verb {
     ///
     /// The secret is shown once. `export` both lines and set AWS_ENDPOINT_URL to the bridge's
     /// HTTP address; the AWS CLI then works unmodified.
+    #[command(after_help = "Example:\n  \
+holdfast-bridge access-key create --name alice > aws.env\n  \
+set -a; . ./aws.env; AWS_ENDPOINT_URL=http://127.0.0.1:8440; AWS_REGION=eu-central-1; set +a\n  \
+aws ssm describe-instance-information")]
     Create(Create),
     /// Take an access key that exists elsewhere; its secret is read from standard input
+    #[command(after_help = "Example:\n  \
+printf %s \"$AWS_SECRET_ACCESS_KEY\" | holdfast-bridge access-key import --name ci \"$AWS_ACCESS_KEY_ID\"")]
     Import(Import),
     /// List access keys, without their secrets
     List(Common),
     /// Disable an access key for good
+    ///
+    /// Its next request is refused. What it did stays in `audit list`.
+    #[command(after_help = "Example:\n  holdfast-bridge access-key disable HFAKEXAMPLEEXAMPLE22")]
     Disable(Disable),
 }
 
@@ -140,7 +149,10 @@ impl Import {
             );
             return Err(CliError::Usage(why));
         }
-        add(&self.common, &self.id, secret, self.name).await
+        add(&self.common, &self.id, secret, self.name).await?;
+        let line = format!("access key {} may call the API", self.id);
+        let json = json!({ "access_key_id": self.id });
+        Ok(self.common.output().value(&line, &json)?)
     }
 }
 
@@ -170,7 +182,9 @@ impl Disable {
             .map_err(CliError::because("cannot disable the access key"))?;
         store.close().await;
         if found {
-            return Ok(());
+            let line = format!("access key {} is disabled", self.id);
+            let json = json!({ "access_key_id": self.id, "disabled": true });
+            return Ok(self.common.output().value(&line, &json)?);
         }
         let why = format!("there is no access key {}; see `access-key list`", self.id);
         Err(CliError::Failed(why))

@@ -21,13 +21,24 @@ pub(super) enum Verb {
     /// Make an activation and print the line that registers an agent with it
     ///
     /// The code in that line is shown once and kept nowhere. Run the line on each machine that is
-    /// to become a node.
+    /// to become a node, then `holdfast-agent run` there; `node list` shows it.
+    #[command(after_help = EXAMPLES)]
     Create(Create),
-    /// List activations
+    /// List activations: how many nodes each has registered of how many, and when it expires
     List(Common),
     /// Delete an activation; its nodes stay
+    ///
+    /// Nobody can register with its code any more. To end a node, deregister it: `node deregister`.
+    #[command(
+        after_help = "Example:\n  holdfast-bridge activation delete 8c2a0d3e-5f1b-4c7d-9e6a-0b1c2d3e4f50"
+    )]
     Delete(Delete),
 }
+
+const EXAMPLES: &str = "Examples:\n  \
+holdfast-bridge activation create\n  \
+holdfast-bridge activation create --limit 200 --expires 12h --name till --tag Site=north --tag 'Patch Group=tills'\n  \
+holdfast-bridge activation create --bridge bridge.example:8883 --json";
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
@@ -45,7 +56,7 @@ pub(super) struct Create {
     /// Tag given to its nodes; may be repeated
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<Tag>,
-    /// Address of the bridge in the printed line, where agents reach it
+    /// Address of the bridge in the printed line, where agents reach it; else that of the bridge that runs
     #[arg(long, value_name = "HOST:PORT")]
     bridge: Option<String>,
 }
@@ -179,7 +190,9 @@ impl Delete {
             .map_err(CliError::because("cannot delete the activation"))?;
         store.close().await;
         if found {
-            return Ok(());
+            let line = format!("activation {} is deleted; its nodes stay", self.id);
+            let json = json!({ "activation_id": self.id.to_string(), "deleted": true });
+            return Ok(self.common.output().value(&line, &json)?);
         }
         Err(CliError::Failed(format!(
             "there is no activation {}; `activation list` shows those there are",

@@ -10,7 +10,11 @@ use std::path::PathBuf;
 pub(super) enum Verb {
     /// List every operation of the service model, with behaviour or without
     ///
-    /// An operation without behaviour answers UnsupportedOperationException.
+    /// An operation without behaviour answers UnsupportedOperationException. Of one with behaviour each member of a
+    /// request is honoured, or refused by its name: the third column has those.
+    #[command(
+        after_help = "Example:\n  holdfast-bridge api coverage --json | jq '.[] | select(.behaviour == \"yes\").operation'"
+    )]
     Coverage(Coverage),
 }
 

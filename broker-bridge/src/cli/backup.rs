@@ -13,6 +13,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
+pub(super) const BACKUP_EXAMPLES: &str = "Example:\n  \
+holdfast-bridge backup /var/backups/holdfast-$(date +%F)";
+pub(super) const RESTORE_EXAMPLES: &str = "Examples:\n  \
+holdfast-bridge restore /var/backups/holdfast-2026-01-15 --state-dir /var/lib/holdfast-bridge\n  \
+holdfast-bridge restore --force /var/backups/holdfast-2026-01-15   # after stopping `serve`\n\n\
+Next: `holdfast-bridge serve`, with the addresses as before.";
+
 #[derive(Debug, Args)]
 pub(super) struct Backup {
     #[command(flatten)]

@@ -14,6 +14,13 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Subcommand)]
 pub(super) enum Verb {
     /// Check documents, JSON or YAML, and say what is wrong where
+    ///
+    /// The check is the one that a document meets at the bridge and again on the node, so what passes here runs there.
+    /// It needs no bridge. Ends with 1 if any file is not valid.
+    #[command(
+        after_help = "Examples:\n  holdfast-bridge document validate restart.yaml\n  \
+holdfast-bridge document validate --json documents/*.json"
+    )]
     Validate(Validate),
 }
 

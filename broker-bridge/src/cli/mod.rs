@@ -26,19 +26,27 @@ use std::process::ExitCode;
 /// A first fleet takes three steps: `serve`, then `activation create` (its line registers an
 /// agent), then `access-key create` (its lines let the AWS CLI in).
 #[derive(Debug, Parser)]
-#[command(name = "holdfast-bridge", version, after_help = EXIT_CODES)]
+#[command(name = "holdfast-bridge", version, after_help = AFTER_HELP)]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 5 not permitted.\n\
+const AFTER_HELP: &str = "A first fleet:\n  \
+holdfast-bridge serve --mqtt 0.0.0.0:8883 --public-mqtt bridge.example:8883 &\n  \
+holdfast-bridge activation create --limit 10 --tag Site=north   # run its line on each machine\n  \
+holdfast-bridge access-key create --name me > aws.env            # then: set -a; . ./aws.env\n  \
+export AWS_ENDPOINT_URL=http://127.0.0.1:8440 AWS_REGION=eu-central-1\n  \
+aws ssm describe-instance-information\n\n\
+Every verb works beside a bridge that runs; `--state-dir DIR` (or HOLDFAST_STATE_DIR) says which one is meant, and \
+`--json` prints for programs. `holdfast-bridge VERB --help` has examples.\n\n\
+Exit codes: 0 done, 1 failed, 2 wrong usage, 5 not permitted.\n\
 Logs go to standard error; HOLDFAST_LOG sets their level: error, warn, info (default), debug, trace.";
 
 /// Where the state is, and how results are printed.
 #[derive(Debug, Clone, Args)]
 struct Common {
-    /// Directory of the bridge's database and keys; made on first use, mode 0700
+    /// Directory of the bridge's database and keys, mode 0700
     #[arg(
         long,
         value_name = "DIR",
@@ -60,6 +68,11 @@ impl Common {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Run the bridge: the MQTT endpoint for agents and the HTTP endpoint for AWS clients
+    ///
+    /// Makes the state directory with database, root certificate and signing key where they are missing, prints one
+    /// line once it serves, and runs until SIGTERM or SIGINT: what is under way is finished first; a second signal ends
+    /// it at once. One bridge runs on a state directory; the other verbs work beside it.
+    #[command(after_help = serve::EXAMPLES)]
     Serve(serve::Serve),
     /// Let machines become nodes
     #[command(subcommand)]
@@ -80,10 +93,21 @@ enum Verb {
     #[command(subcommand)]
     Api(api::Verb),
     /// Print all that is kept of a step's output
+    ///
+    /// A reply of the API shows at most 24,000 characters; this prints the bytes as the step wrote them, to standard
+    /// output. They are there once the invocation has ended, as long as `serve --retention-days` says.
+    #[command(after_help = output_verb::EXAMPLES)]
     Output(output_verb::ShowOutput),
     /// Copy the database and all keys to a new private directory, also while the bridge runs
+    ///
+    /// The keys are in it: whoever reads the copy can command the fleet. Keep it as you keep the bridge.
+    #[command(after_help = backup::BACKUP_EXAMPLES)]
     Backup(backup::Backup),
     /// Bring a backup back into a state directory that no bridge runs on
+    ///
+    /// Nodes that did something since the backup was made are recognised at their next hello: the bridge takes
+    /// results of commands that it no longer knows, and counts what it lost as gaps (`node gaps`).
+    #[command(after_help = backup::RESTORE_EXAMPLES)]
     Restore(backup::Restore),
     /// The keys that sign what is sent to nodes
     #[command(subcommand)]

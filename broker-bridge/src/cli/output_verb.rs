@@ -5,10 +5,18 @@ use super::Common;
 use super::error::CliError;
 use super::state::open_existing;
 use crate::store::OutputKey;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use clap::Args;
 use holdfast_protocol::limits::INVOCATION_OUTPUT_BYTES_MAX;
 use holdfast_protocol::up::OutputStream;
 use holdfast_protocol::{CommandId, NodeId};
+use serde_json::json;
+
+pub(super) const EXAMPLES: &str = "Examples:\n  \
+holdfast-bridge output 11111111-2222-4333-8444-555555555555 mi-0123456789abcdef0 > stdout.txt\n  \
+holdfast-bridge output 11111111-2222-4333-8444-555555555555 mi-0123456789abcdef0 --step 2 --stderr\n\n\
+With --json: the text, or its base64 where it is not UTF-8.";
 
 #[derive(Debug, Args)]
 pub(super) struct ShowOutput {
@@ -52,6 +60,21 @@ impl ShowOutput {
         let read = store.output(key, 0, INVOCATION_OUTPUT_BYTES_MAX).await;
         let (bytes, _) = read.map_err(fault())?;
         store.close().await;
-        Ok(self.common.output().bytes(&bytes)?)
+        if !self.common.json {
+            return Ok(self.common.output().bytes(&bytes)?);
+        }
+        let (encoding, output) = match String::from_utf8(bytes) {
+            Ok(text) => ("utf-8", text),
+            Err(error) => ("base64", STANDARD.encode(error.into_bytes())),
+        };
+        let json = json!({
+            "command_id": self.command.to_string(),
+            "node": self.node.to_string(),
+            "step": self.step,
+            "stream": if self.stderr { "stderr" } else { "stdout" },
+            "encoding": encoding,
+            "output": output,
+        });
+        Ok(self.common.output().line(&json.to_string())?)
     }
 }

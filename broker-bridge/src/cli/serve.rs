@@ -12,9 +12,12 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// Run the bridge until SIGTERM or SIGINT
-///
-/// Prints one line once it serves. A second signal ends it at once.
+pub(super) const EXAMPLES: &str = "Examples:\n  \
+holdfast-bridge serve\n  \
+holdfast-bridge serve --public-mqtt bridge.example:8883 --account-id 123456789012 --retention-days 90\n  \
+holdfast-bridge serve --state-dir ./state --http 127.0.0.1:0 --mqtt 127.0.0.1:0 --json\n\n\
+Next: `activation create` lets machines become nodes, `access-key create` lets AWS clients in.";
+
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]

@@ -14,6 +14,7 @@ pub(super) enum Verb {
     ///
     /// A bridge that runs takes it up within seconds; nodes learn of it under the root that they
     /// pinned, those that are away with their next hello. Afterwards they refuse the older keys.
+    #[command(after_help = "Example:\n  holdfast-bridge signing-key rotate")]
     Rotate(Rotate),
 }
 

@@ -10,6 +10,7 @@ use crate::hub::{self, NodeChangeError};
 use crate::store::{GapCount, NodeEvent, Page};
 use clap::{Args, Subcommand};
 use holdfast_protocol::NodeId;
+use serde_json::json;
 
 /// Rows read at once.
 const READ: u32 = 1000;
@@ -101,7 +102,10 @@ async fn release(one: &One) -> Result<(), CliError> {
         "cannot release {}; `node list` shows who is quarantined",
         one.node
     );
-    released.map_err(CliError::because(what))
+    released.map_err(CliError::because(what))?;
+    let line = format!("{} is released: its next hello is heard", one.node);
+    let json = json!({ "node": one.node.to_string(), "released": true });
+    Ok(one.common.output().value(&line, &json)?)
 }
 
 async fn deregister(one: &One) -> Result<(), CliError> {
@@ -109,7 +113,15 @@ async fn deregister(one: &One) -> Result<(), CliError> {
     let done = hub::deregister(&store, caller(), one.node).await;
     store.close().await;
     match done {
-        Ok(_) => Ok(()),
+        Ok(closed) => {
+            let line = format!(
+                "{} is deregistered; {} commands lost it",
+                one.node,
+                closed.len()
+            );
+            let json = json!({ "node": one.node.to_string(), "deregistered": true, "commands": closed.len() });
+            Ok(one.common.output().value(&line, &json)?)
+        }
         Err(NodeChangeError::NoSuchNode(node)) => Err(unknown(node)),
         Err(error) => Err(CliError::because(format!("cannot deregister {}", one.node))(error)),
     }
