@@ -107,6 +107,8 @@ pub(crate) struct Context {
     pub(crate) random: Random,
     /// What the disk last failed with, while it fails.
     pub(crate) disk: Option<String>,
+    /// When the device last had no room for a command, and what the journal said.
+    pub(crate) full: Option<(Monotonic, String)>,
     pub(crate) effects: VecDeque<Effect>,
     next_ticket: u64,
     open: BTreeMap<Ticket, Purpose>,
@@ -129,6 +131,7 @@ impl Context {
             record,
             random,
             disk: None,
+            full: None,
             effects: VecDeque::new(),
             next_ticket: 1,
             open: BTreeMap::new(),

@@ -21,6 +21,8 @@ use holdfast_protocol::up::{Class, Presence, Up};
 
 /// Wait before a refused write is tried again.
 const RETRY_MS: u64 = 5_000;
+/// How long the status shows that a command was refused for want of room.
+const FULL_SHOWN_MS: u64 = 60_000;
 
 /// The state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,7 +162,7 @@ impl Core {
             } => self.persisted(now, ticket, &appended, streams),
             Input::Released { streams } => self.streams.persisted(streams),
             Input::PersistFailed { ticket, why } => self.persist_failed(now, ticket, &why),
-            Input::PersistDelayed { why, .. } => self.disk_fails(why),
+            Input::PersistDelayed { why, .. } => self.disk_fails(now, why),
             Input::Records {
                 class,
                 from,
@@ -290,10 +292,16 @@ impl Core {
             floor_unix_ms: clock.floor_unix_ms(),
             trusted_unix_ms: clock.trusted(now),
             refused: self.link.refused.clone(),
-            disk: self.ctx.disk.clone(),
+            disk: self.ctx.disk.clone().or_else(|| self.full(now)),
             inventory_in_ms: self.schedule.next_in(now, Gathering::Inventory),
             patch_scan_in_ms: self.schedule.next_in(now, Gathering::Patches),
         }
+    }
+
+    /// What the device had no room for a moment ago.
+    fn full(&self, now: Monotonic) -> Option<String> {
+        let (at, why) = self.ctx.full.as_ref()?;
+        (now.since(*at) < FULL_SHOWN_MS).then(|| why.clone())
     }
 
     fn persisted(
@@ -306,8 +314,9 @@ impl Core {
         self.streams.persisted(figures);
         self.commands
             .set_result_head(self.streams.figures(Class::Result));
-        if self.ctx.disk.take().is_some() {
+        if let Some(why) = self.ctx.disk.take() {
             self.ctx.log(Level::Info, "the disk writes again");
+            self.ctx.note(now, "disk-failed", &why);
         }
         let Some(purpose) = self.ctx.close(ticket) else {
             return;
@@ -323,7 +332,10 @@ impl Core {
             }
             Purpose::Token => self.open(now),
             Purpose::Outbox => self.hang_up(Pause::Short, "the outbox begins a new life"),
-            Purpose::Admit(id) => self.commands.admitted(ctx, now, id),
+            Purpose::Admit(id) => {
+                ctx.full = None;
+                self.commands.admitted(ctx, now, id);
+            }
             Purpose::Begin(id) => self.commands.begun(ctx, now, id),
             Purpose::Place(id) => self.commands.placed(ctx, now, id, true),
             Purpose::Finish(id) => self.commands.finished(id),
@@ -355,6 +367,9 @@ impl Core {
                 self.hang_up(Pause::Backoff, "the session cannot be made durable");
             }
             Purpose::Admit(id) => {
+                if let PersistRefusal::Disk { why } = why {
+                    ctx.full = Some((now, why.clone()));
+                }
                 if let Some((answer, delivery)) = self.commands.admission_refused(id, why) {
                     self.answer(answer, Some(delivery));
                 }
@@ -372,11 +387,20 @@ impl Core {
         }
     }
 
-    fn disk_fails(&mut self, why: String) {
+    /// The device fails; the shell tries again. Nothing that needs a write goes on, but the link does:
+    /// the bridge is told that commands are refused, and why they are.
+    fn disk_fails(&mut self, now: Monotonic, why: String) {
         if self.ctx.disk.is_none() {
             self.ctx.log(Level::Error, format!("the disk fails: {why}"));
         }
         self.ctx.disk = Some(why);
+        if let Life::Starting { .. } = self.life {
+            // How often it was started is not on disk: the time since boot tells two starts apart.
+            self.link.skip_ahead(now);
+            self.life = Life::Running;
+        }
+        // A token that is not on disk may be received, but not shown: nothing connects until it is.
+        self.open(now);
     }
 
     fn connected(&mut self, now: Monotonic, attempt: Attempt, random: [u8; 32]) {
@@ -410,7 +434,7 @@ impl Core {
     }
 
     /// The session opens: everything that waited may go.
-    fn open(&mut self, now: Monotonic) {
+    pub(crate) fn open(&mut self, now: Monotonic) {
         let Some(opened) = self.session.stored(&mut self.ctx) else {
             return;
         };

@@ -80,6 +80,13 @@ impl Link {
         }
     }
 
+    /// Numbers attempts from the time since boot on, a tenth of a second each: no process makes them
+    /// faster than that, so a later one of this boot is above an earlier one.
+    pub(crate) fn skip_ahead(&mut self, now: Monotonic) {
+        let tenths = u64::from(u32::try_from(now.0 / 100).unwrap_or(u32::MAX - 1));
+        self.next_attempt = (self.next_attempt & !u64::from(u32::MAX)) | (tenths + 1);
+    }
+
     /// Whether it is time to connect.
     pub(crate) fn due(&self, now: Monotonic) -> bool {
         matches!(self.state, State::Waiting { until } if until <= now)

@@ -185,7 +185,11 @@ impl Core {
         }
         self.ctx.record.clock.learn(now, reply.unix_ms);
         match self.streams.above_head(reply.acks) {
-            None => self.session.accepted(&mut self.ctx, reply),
+            None => {
+                if self.session.accepted(&mut self.ctx, reply) {
+                    self.open(now);
+                }
+            }
             Some(class) => {
                 self.session.rolled_back(&mut self.ctx, reply);
                 let detail = format!(

@@ -134,14 +134,20 @@ impl Session {
     }
 
     /// The hello was accepted: make the token durable, then open.
-    pub(crate) fn accepted(&mut self, ctx: &mut Context, reply: &HelloReply) {
-        ctx.record.token = Some(reply.token.clone());
-        let write = ctx.node_write();
-        ctx.persist(Purpose::Token, vec![write]);
+    /// Returns whether it can be opened at once: while the disk fails its token is not taken over,
+    /// and the next hello shows the one on disk again, which the bridge goes on to accept.
+    pub(crate) fn accepted(&mut self, ctx: &mut Context, reply: &HelloReply) -> bool {
         self.phase = Phase::Storing {
             acks: reply.acks,
             resync: reply.resync.to_vec(),
         };
+        if ctx.disk.is_some() {
+            return true;
+        }
+        ctx.record.token = Some(reply.token.clone());
+        let write = ctx.node_write();
+        ctx.persist(Purpose::Token, vec![write]);
+        false
     }
 
     /// The bridge has acknowledged records that this disk does not have: it was rolled back. A new

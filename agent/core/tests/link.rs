@@ -12,7 +12,8 @@ mod harness;
 
 use harness::{DAY, NOW, Node, command, document, id, node_id, pair, type_name};
 use holdfast_agent_core::{
-    CertificateLife, Effect, Gathering, Input, LinkFault, LinkIdentity, LinkState, Monotonic, Write,
+    CertificateLife, Effect, Gathering, Input, LinkFault, LinkIdentity, LinkState, Monotonic,
+    PersistRefusal, Write,
 };
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{Bytes, List, Text};
@@ -23,7 +24,7 @@ use holdfast_protocol::enrol::{Outcome, Renewal, Reply, public_key};
 use holdfast_protocol::report::{Cell, Content, Row, Table};
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::{Class, Record, Up};
+use holdfast_protocol::up::{Answer, Bound, Class, Record, Up};
 
 fn fail(node: &mut Node, fault: LinkFault) -> u64 {
     node.wait(1);
@@ -671,4 +672,88 @@ fn more_answers_than_may_wait_end_the_connection_instead_of_vanishing() {
         _ => None,
     });
     assert!(closed.unwrap().starts_with("256 answers wait"));
+}
+
+/// A process begins on a disk that takes nothing.
+fn start_on_a_failing_disk(node: &mut Node) {
+    node.writes.clear();
+    node.seen.clear();
+    node.attempt = None;
+    node.hold = true;
+    node.core = harness::restore(&node.disk, node.boot, node.now, node.limits);
+    node.perform();
+    let ticket = node.writes.front().unwrap().0;
+    let why = "Read-only file system".to_owned();
+    node.step(Input::PersistDelayed { ticket, why });
+}
+
+#[test]
+fn on_a_disk_that_takes_nothing_the_node_connects_and_refuses_commands() {
+    let mut node = Node::online();
+    node.disconnect(LinkFault::Lost);
+    let known = node.connect_again().token;
+    assert!(known.is_some());
+    let mut last = node.attempt;
+    for n in 1..4 {
+        node.wait(1_000);
+        start_on_a_failing_disk(&mut node);
+        let hello = node.connect();
+        assert_eq!(hello.token, known, "no token is shown that is not on disk");
+        assert!(node.attempt > last, "nor a number twice");
+        last = node.attempt;
+        node.accept_hello([0; 4]);
+        let status = node.core.status(node.now);
+        assert_eq!(status.link.state, LinkState::Online);
+        assert_eq!(status.disk.as_deref(), Some("Read-only file system"));
+        let delivery = node.send_command(command(n, &document(&[""])));
+        let busy = Answer::Busy {
+            command: id(n),
+            bound: Bound::Disk,
+        };
+        assert_eq!(node.answers().last(), Some(&busy));
+        assert!(node.is_acked(delivery) && node.runs().is_empty());
+        // Nor after the link was lost.
+        node.disconnect(LinkFault::Lost);
+        assert_eq!(node.connect_again().token, known);
+        last = last.max(node.attempt);
+        node.accept_hello([0; 4]);
+    }
+    node.let_go();
+    node.send_command(command(9, &document(&[""])));
+    assert_eq!(node.runs(), [(id(9), 0)]);
+    assert_eq!(node.core.status(node.now).disk, None);
+    let told = node.disk.records(Class::Log);
+    assert!(
+        told.iter().any(|record| matches!(record, Record::Log(event)
+            if event.name == "disk-failed" && event.detail.as_str() == "Read-only file system")),
+        "the bridge learns why it was refused"
+    );
+}
+
+#[test]
+fn a_disk_that_fails_while_a_token_is_written_does_not_keep_the_session_shut() {
+    let mut node = Node::new();
+    node.connect();
+    node.hold = true;
+    node.accept_hello([0; 4]);
+    let ticket = node.writes.front().unwrap().0;
+    let why = "Input/output error".to_owned();
+    node.step(Input::PersistDelayed { ticket, why });
+    assert_eq!(node.core.status(node.now).link.state, LinkState::Online);
+    // But that token may not be shown before it is on disk.
+    node.disconnect(LinkFault::Lost);
+    node.wait(10_000);
+    assert_eq!(node.connecting(), None);
+}
+
+#[test]
+fn a_device_without_room_for_a_command_is_shown_for_a_while() {
+    let mut node = Node::online();
+    node.hold = true;
+    node.send_command(command(1, &document(&[""])));
+    let why = "free some space".to_owned();
+    node.refuse(PersistRefusal::Disk { why: why.clone() });
+    assert_eq!(node.core.status(node.now).disk, Some(why));
+    let later = Monotonic(node.now.0 + 60_000);
+    assert_eq!(node.core.status(later).disk, None);
 }

@@ -113,10 +113,12 @@ impl Storage for DirStorage {
     }
 
     fn open(&self, name: &str) -> io::Result<File> {
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open(self.path.join(name))
+        let path = self.path.join(name);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            // What is there can be read all the same.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            opened => opened,
+        }
     }
 
     fn read_at(&self, file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -133,7 +135,13 @@ impl Storage for DirStorage {
     }
 
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        file.write_all_at(bytes, offset)
+        file.write_all_at(bytes, offset).map_err(|error| {
+            // A file that could be opened for reading alone.
+            match rustix::io::Errno::from_io_error(&error) {
+                Some(rustix::io::Errno::BADF) => rustix::io::Errno::ROFS.into(),
+                _ => error,
+            }
+        })
     }
 
     fn sync_data(&self, file: &File) -> io::Result<()> {

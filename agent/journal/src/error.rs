@@ -29,6 +29,12 @@ impl StorageError {
         }
     }
 
+    /// Whether the device takes no writes at all.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.source.kind() == io::ErrorKind::ReadOnlyFilesystem
+    }
+
     /// Whether the device had no space left.
     #[must_use]
     pub fn is_storage_full(&self) -> bool {

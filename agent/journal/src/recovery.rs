@@ -48,6 +48,9 @@ pub struct Recovery {
     pub cursor_lost: bool,
     /// The device had no room for the files that keep a full device usable.
     pub reserve_missing: Option<StorageError>,
+    /// The device takes no writes: everything can be read, and what is appended waits until it does.
+    /// What a process that was killed left unsynced is then read all the same.
+    pub read_only: Option<StorageError>,
 }
 
 pub(crate) fn open<S: Storage>(
@@ -372,14 +375,27 @@ fn note_damage<F>(
 fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) -> Result<(), OpenError> {
     for stream in journal.streams.values() {
         // Earlier segments were synced before the last one was begun.
-        if let Some(last) = stream.segments.back() {
-            last.secure(&journal.storage)?;
+        match stream
+            .segments
+            .back()
+            .map(|last| last.secure(&journal.storage))
+        {
+            Some(Err(error)) if error.is_read_only() => {
+                recovery.read_only = Some(error);
+                return Ok(());
+            }
+            Some(secured) => secured?,
+            None => {}
         }
     }
     let reserve = journal.checkpoint().and_then(|()| journal.stock_reserve());
     match reserve {
         Ok(()) => {}
         Err(error) if error.is_storage_full() => recovery.reserve_missing = Some(error),
+        Err(error) if error.is_read_only() => {
+            recovery.read_only = Some(error);
+            return Ok(());
+        }
         Err(error) => return Err(error.into()),
     }
     journal

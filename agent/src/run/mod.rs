@@ -181,6 +181,12 @@ fn report(recovery: &Recovery) {
     if recovery.cursor_lost {
         tracing::warn!("the journal's cursor is lost: the outbox begins a new life");
     }
+    if let Some(error) = &recovery.read_only {
+        tracing::error!(
+            error = chain(error),
+            "the state directory is read-only: commands are refused until it can be written"
+        );
+    }
     if let Some(error) = &recovery.reserve_missing {
         tracing::warn!(error = chain(error), "the device has no room to spare");
     }

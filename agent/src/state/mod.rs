@@ -178,8 +178,15 @@ impl StateDir {
             .truncate(false)
             .write(true)
             .mode(0o600)
-            .open(&path)
-            .map_err(StateError::io("open", &path))?;
+            .open(&path);
+        let lock = match lock {
+            // One that is there can be locked all the same.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                File::open(&path).map_err(|_| error)
+            }
+            lock => lock,
+        };
+        let lock = lock.map_err(StateError::io("open", &path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Held { _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(StateError::InUse {
@@ -275,9 +282,11 @@ impl StateDir {
             let node = name.to_str().and_then(|name| name.parse::<NodeId>().ok());
             match node {
                 Some(node) if node == identity.node => {}
-                Some(_) if path.is_dir() => {
-                    fs::remove_dir_all(&path).map_err(StateError::io("remove", &path))?;
-                }
+                Some(_) if path.is_dir() => match fs::remove_dir_all(&path) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
+                    Err(error) => return Err(StateError::io("remove", &path)(error)),
+                },
                 Some(_) | None if place.strays.len() < STRAYS_MAX => place.strays.push(path),
                 Some(_) | None => {}
             }

@@ -12,8 +12,9 @@ use holdfast_protocol::{CommandId, NodeId};
 use sqlx::SqliteConnection;
 use std::sync::Arc;
 
-/// How long a busy node is left alone, unless a result of it comes first.
-const BUSY_RETRY_MS: i64 = 10_000;
+/// How long a busy node is left alone, unless a result of it comes first: what it lacks may be room on
+/// its disk, and work goes on within five seconds of its return.
+const BUSY_RETRY_MS: i64 = 4_000;
 
 async fn busy(
     connection: &mut SqliteConnection,

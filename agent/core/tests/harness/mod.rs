@@ -369,6 +369,12 @@ impl Node {
         self.hello()
     }
 
+    /// As [`Self::connect`], after the pause that follows a lost connection.
+    pub fn connect_again(&mut self) -> Hello {
+        self.wait(2_000);
+        self.connect()
+    }
+
     pub fn connecting(&mut self) -> Option<Attempt> {
         let is_connect = |effect: &Effect| matches!(effect, Effect::Connect { .. });
         let at = self.seen.iter().position(is_connect)?;
