@@ -196,7 +196,7 @@ impl Bridge {
         let limits = http::Limits::default();
         let http = http::serve(self.http, self.router, limits, wait(stopped.clone()));
         let http = tokio::spawn(http);
-        let reload = tokio::spawn(reload(self.root, self.signing));
+        let reload = tokio::spawn(reload(self.root, self.signing, self.hub.clone()));
         stop.await;
         tracing::info!("stopping: what is under way is finished first");
         reload.abort();
@@ -229,6 +229,7 @@ async fn start_hub(
     let hub = Hub::start(hub::Options {
         store,
         sealers: Sealers::new(move || sealers.sealer()),
+        root: Arc::new(pki::root_sealer(&options.state_dir)?),
         token_key: pki::token_key(&options.state_dir)?,
         clock: clock.clone(),
         retention: Retention {
@@ -242,11 +243,14 @@ async fn start_hub(
 }
 
 /// Takes up signing keys that `signing-key rotate` made meanwhile.
-async fn reload(root: Arc<Root>, signing: Arc<Signing>) {
+async fn reload(root: Arc<Root>, signing: Arc<Signing>, hub: Hub) {
     loop {
         tokio::time::sleep(RELOAD).await;
         match signing.reload(&root) {
-            Ok(Some(serial)) => tracing::info!(serial, "frames are sealed by a new signing key"),
+            Ok(Some(serial)) => {
+                tracing::info!(serial, "frames are sealed by a new signing key");
+                hub.rotated();
+            }
             Ok(None) => {}
             Err(error) => tracing::warn!(%error, "a new signing key cannot be taken up"),
         }

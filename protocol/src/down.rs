@@ -1,4 +1,4 @@
-//! What the bridge says to a node: hello's reply, commands, acknowledgements, cancel, time.
+//! What the bridge says to a node: hello's reply, commands, acknowledgements, cancel.
 //! Never travels unsigned: see [`crate::seal`].
 
 use crate::bounded::{Bytes, List, Text};
@@ -109,15 +109,6 @@ pub struct Ack {
     pub acks: [u64; 4],
 }
 
-/// The bridge's clock, in answer to a nonce.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Time {
-    /// Nonce of the last hello.
-    pub nonce: Nonce,
-    /// Milliseconds since 1970.
-    pub unix_ms: u64,
-}
-
 /// Send these reports whole, with the next gathering.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resync {
@@ -154,8 +145,6 @@ pub enum Down {
     Cancel(Cancel),
     /// Applied.
     Ack(Ack),
-    /// Clock.
-    Time(Time),
     /// Whole reports wanted.
     Resync(Resync),
     /// New signing key.
@@ -176,7 +165,6 @@ impl Down {
             Self::Command(_) => Kind::Command,
             Self::Cancel(_) => Kind::Cancel,
             Self::Ack(_) => Kind::Ack,
-            Self::Time(_) => Kind::Time,
             Self::Resync(_) => Kind::Resync,
             Self::Rotation(_) => Kind::Rotation,
             Self::Renewed(_) => Kind::Renewed,
@@ -192,7 +180,6 @@ impl Down {
             Self::Command(body) => frame::encode(kind, body),
             Self::Cancel(body) => frame::encode(kind, body),
             Self::Ack(body) => frame::encode(kind, body),
-            Self::Time(body) => frame::encode(kind, body),
             Self::Resync(body) => frame::encode(kind, body),
             Self::Rotation(body) => frame::encode(kind, body),
             Self::Renewed(body) => frame::encode(kind, body),
@@ -211,7 +198,6 @@ impl Down {
             Kind::Command => Self::Command(frame::decode(kind, body)?),
             Kind::Cancel => Self::Cancel(frame::decode(kind, body)?),
             Kind::Ack => Self::Ack(frame::decode(kind, body)?),
-            Kind::Time => Self::Time(frame::decode(kind, body)?),
             Kind::Resync => Self::Resync(frame::decode(kind, body)?),
             Kind::Rotation => Self::Rotation(frame::decode(kind, body)?),
             Kind::Renewed => Self::Renewed(frame::decode(kind, body)?),

@@ -52,8 +52,6 @@ pub enum Kind {
     Cancel = 0x83,
     /// [`crate::down::Ack`].
     Ack = 0x84,
-    /// [`crate::down::Time`].
-    Time = 0x85,
     /// [`crate::down::Resync`].
     Resync = 0x86,
     /// [`crate::down::Rotation`].
@@ -68,7 +66,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the wire's order.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 21] = [
         Self::Hello,
         Self::Answer,
         Self::Presence,
@@ -85,7 +83,6 @@ impl Kind {
         Self::Command,
         Self::Cancel,
         Self::Ack,
-        Self::Time,
         Self::Resync,
         Self::Rotation,
         Self::Renewed,

@@ -8,7 +8,7 @@
 )]
 
 use holdfast_protocol::bounded::{Bytes, List, Text};
-use holdfast_protocol::down::{Ack, Cancel, Command, Down, HelloReply, Rotation, Time};
+use holdfast_protocol::down::{Ack, Cancel, Command, Down, HelloReply, Rotation};
 use holdfast_protocol::enrol::{
     self, Activate, EnrolRefusal, Outcome, Renewal, Reply, ReplyError, Request,
 };
@@ -182,13 +182,6 @@ fn downs() -> Vec<(&'static str, Down)> {
         ),
         ("cancel", Down::Cancel(Cancel { command })),
         ("ack", Down::Ack(Ack { acks: [1, 2, 3, 4] })),
-        (
-            "time",
-            Down::Time(Time {
-                nonce: [6; 16],
-                unix_ms: 1_800_000_000_000,
-            }),
-        ),
         ("rotation", Down::Rotation(Rotation { serial: 1 })),
     ]
 }

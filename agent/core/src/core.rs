@@ -465,7 +465,7 @@ impl Core {
 
     /// Whether the next or the living connection is one without a certificate.
     fn enrols(&self, now: Monotonic) -> bool {
-        self.certificate_refused || Renewals::expired(&self.ctx, now)
+        self.certificate_refused || self.renewals.expired(&self.ctx, now)
     }
 
     /// Lets every part do what is due.

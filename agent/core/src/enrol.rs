@@ -38,6 +38,9 @@ pub(crate) enum Answered {
 pub(crate) struct Renewals {
     phase: Phase,
     not_before: Monotonic,
+    /// By the floor of time the certificate had expired when it was issued: the floor is wrong, and
+    /// whether it is good only the bridge can say. So the root's word can reach this node.
+    doubted: bool,
 }
 
 impl Renewals {
@@ -45,6 +48,7 @@ impl Renewals {
         Self {
             phase: Phase::Idle,
             not_before: now,
+            doubted: false,
         }
     }
 
@@ -56,8 +60,12 @@ impl Renewals {
     }
 
     /// Whether the certificate has certainly expired.
-    pub(crate) fn expired(ctx: &Context, now: Monotonic) -> bool {
-        ctx.record.clock.certain(now) >= ctx.config.certificate.expires_unix_ms
+    pub(crate) fn expired(&self, ctx: &Context, now: Monotonic) -> bool {
+        !self.doubted && ctx.record.clock.certain(now) >= ctx.config.certificate.expires_unix_ms
+    }
+
+    fn is_due(&self, ctx: &Context, now: Monotonic) -> bool {
+        !self.doubted && ctx.record.clock.certain(now) >= Self::renew_from(ctx.config.certificate)
     }
 
     /// Begins a renewal when it is due. `wanted`: the bridge itself said that the certificate has expired.
@@ -67,7 +75,9 @@ impl Renewals {
         {
             self.failed(ctx, now, "the bridge did not answer");
         }
-        let due = ctx.record.clock.certain(now) >= Self::renew_from(ctx.config.certificate);
+        // The floor was set right.
+        self.doubted &= ctx.record.clock.certain(now) >= ctx.config.certificate.expires_unix_ms;
+        let due = self.is_due(ctx, now);
         if (due || wanted) && matches!(self.phase, Phase::Idle) && self.not_before <= now {
             self.phase = Phase::Making;
             let nonce = ctx.random.nonce();
@@ -177,6 +187,7 @@ impl Renewals {
 
     pub(crate) fn installed(&mut self, ctx: &mut Context, certificate: CertificateLife) {
         ctx.config.certificate = certificate;
+        self.doubted = ctx.record.clock.floor_unix_ms() >= certificate.expires_unix_ms;
         self.phase = Phase::Idle;
     }
 
@@ -200,8 +211,10 @@ impl Renewals {
         match &self.phase {
             Phase::Idle => {
                 let due = Self::renew_from(ctx.config.certificate);
-                let due = if wanted || ctx.record.clock.certain(now) >= due {
+                let due = if wanted || self.is_due(ctx, now) {
                     Some(now)
+                } else if self.doubted {
+                    None
                 } else {
                     ctx.record.clock.when(now, due)
                 };

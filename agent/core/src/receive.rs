@@ -98,7 +98,6 @@ impl Core {
             | Down::Command(_)
             | Down::Cancel(_)
             | Down::Ack(_)
-            | Down::Time(_)
             | Down::Resync(_)
             | Down::Rotation(_)
             | Down::Renewed(_) => {
@@ -158,13 +157,10 @@ impl Core {
                         .audit(now, "acknowledgement-refused", &why.to_string());
                 }
             },
-            Down::Time(time) if self.session.knows(&time.nonce) => {
-                self.ctx.record.clock.learn(now, time.unix_ms);
-            }
             Down::Resync(resync) => self.reports.resync(&mut self.ctx, now, &resync.reports),
             Down::Renewed(reply) => self.certificate_answered(now, reply),
             // The seal has brought the key along.
-            Down::Rotation(_) | Down::Time(_) => {}
+            Down::Rotation(_) => {}
             Down::HelloReply(_)
             | Down::HelloRefusal(_)
             | Down::Command(_)

@@ -503,8 +503,8 @@ fn a_certificate_is_renewed_at_two_thirds_of_its_life_by_signed_time() {
     assert_eq!(node.core.status(node.now).certificate, certificate);
 }
 
-#[test]
-fn an_expired_certificate_is_replaced_by_enrolling_again() {
+/// Enrols again for a certificate that ends then; the connections tried afterwards are those of a node.
+fn enrolled_again(expires_unix_ms: u64) -> Node {
     let mut node = Node::new();
     fail(&mut node, LinkFault::CertificateExpired);
     node.wait(1);
@@ -535,21 +535,47 @@ fn an_expired_certificate_is_replaced_by_enrolling_again() {
     }));
     let certificate = CertificateLife {
         issued_unix_ms: NOW,
-        expires_unix_ms: NOW + 90 * DAY,
+        expires_unix_ms,
     };
     node.step(Input::Installed { certificate });
     node.disconnect(LinkFault::Asked);
     node.wait(1_000);
-    node.seen.retain(|effect| {
-        matches!(
-            effect,
-            Effect::Connect {
-                identity: LinkIdentity::Node { .. },
-                ..
-            }
-        )
-    });
+    let as_node = |effect: &&Effect| {
+        let node = |identity: &LinkIdentity| matches!(identity, LinkIdentity::Node { .. });
+        matches!(effect, Effect::Connect { identity, .. } if node(identity))
+    };
+    node.seen.retain(|effect| as_node(&effect));
     assert_eq!(node.seen.len(), 1);
+    node
+}
+
+#[test]
+fn an_expired_certificate_is_replaced_by_enrolling_again() {
+    enrolled_again(NOW + 90 * DAY);
+}
+
+#[test]
+fn a_floor_that_stands_ahead_does_not_keep_the_roots_word_away() {
+    // The certificate had expired by the floor when it was issued.
+    let mut node = enrolled_again(NOW + 10 * DAY);
+    node.connect();
+    node.accept_hello([0; 4]);
+    node.seen.clear();
+    node.wait(1_000);
+    let is_made = |effect: &Effect| matches!(effect, Effect::MakeRenewal { .. });
+    assert!(!node.seen.iter().any(is_made), "asked for another at once");
+    let reset = Down::FloorReset(FloorReset {
+        nonce: node.hello().nonce,
+        unix_ms: NOW,
+    });
+    let sealer = std::mem::replace(&mut node.sealer, Sealer::root(pair(1)));
+    node.receive_under(0, &reset);
+    node.sealer = sealer;
+    assert_eq!(node.core.status(node.now).floor_unix_ms, NOW);
+    node.wait(DAY);
+    assert!(!node.seen.iter().any(is_made));
+    node.wait(7 * DAY);
+    assert!(node.seen.iter().any(is_made), "not renewed in time");
 }
 
 #[test]

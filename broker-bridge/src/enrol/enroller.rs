@@ -53,11 +53,26 @@ fn refuse(reason: EnrolRefusal, detail: impl Into<String>) -> Stop {
     Stop::Refused(Refused(reason, detail.into()))
 }
 
-/// Requests within the current second.
+/// Requests of one kind within the current second.
 #[derive(Debug, Default)]
-struct Rate {
-    second: u64,
-    count: u32,
+struct Rate(Mutex<(u64, u32)>);
+
+impl Rate {
+    fn admit(&self, now_unix_ms: u64) -> Result<(), Stop> {
+        let mut rate = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now_unix_ms / 1000;
+        if rate.0 != second {
+            *rate = (second, 0);
+        }
+        rate.1 = rate.1.saturating_add(1);
+        if rate.1 > REQUESTS_PER_SECOND {
+            let why = format!(
+                "the bridge enrols up to {REQUESTS_PER_SECOND} nodes a second; try again later"
+            );
+            return Err(refuse(EnrolRefusal::Busy, why));
+        }
+        Ok(())
+    }
 }
 
 /// Judges requests. One for the whole bridge.
@@ -69,7 +84,10 @@ pub struct Enroller {
     certificate_days: u32,
     /// Stands in for the key of an activation that does not exist.
     decoy: ActivationKey,
-    rate: Mutex<Rate>,
+    /// Of clients without a certificate: anybody who can reach the endpoint.
+    strangers: Rate,
+    /// Of connected nodes, whom no flood of strangers may keep from their renewals.
+    nodes: Rate,
 }
 
 impl Enroller {
@@ -91,7 +109,8 @@ impl Enroller {
             signing,
             certificate_days,
             decoy,
-            rate: Mutex::default(),
+            strangers: Rate::default(),
+            nodes: Rate::default(),
         })
     }
 
@@ -102,43 +121,38 @@ impl Enroller {
     pub async fn answer(&self, request: &Request, now_unix_ms: u64) -> Result<Reply, EnrolError> {
         match request {
             Request::Activate(activate) => {
-                let outcome = match self.admitted(now_unix_ms) {
+                let outcome = match self.strangers.admit(now_unix_ms) {
                     Ok(()) => self.activate(activate, now_unix_ms).await,
                     Err(busy) => Err(busy),
                 };
                 self.reply(activate.nonce, activate.key, outcome, now_unix_ms)
             }
-            Request::Renew(renewal) => self.renew(renewal, now_unix_ms).await,
+            Request::Renew(renewal) => {
+                self.renew_within(&self.strangers, renewal, now_unix_ms)
+                    .await
+            }
         }
     }
 
-    /// Answers a request for a fresh certificate, of a connected node or of one whose certificate
-    /// has expired. What it grants is committed.
+    /// Answers a connected node's request for a fresh certificate. What it grants is committed.
     ///
     /// # Errors
     /// [`EnrolError`]; the node is not answered then.
     pub async fn renew(&self, renewal: &Renewal, now_unix_ms: u64) -> Result<Reply, EnrolError> {
-        let outcome = match self.admitted(now_unix_ms) {
+        self.renew_within(&self.nodes, renewal, now_unix_ms).await
+    }
+
+    async fn renew_within(
+        &self,
+        rate: &Rate,
+        renewal: &Renewal,
+        now_unix_ms: u64,
+    ) -> Result<Reply, EnrolError> {
+        let outcome = match rate.admit(now_unix_ms) {
             Ok(()) => self.renewed(renewal, now_unix_ms).await,
             Err(busy) => Err(busy),
         };
         self.reply(renewal.nonce, renewal.key, outcome, now_unix_ms)
-    }
-
-    fn admitted(&self, now_unix_ms: u64) -> Result<(), Stop> {
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now_unix_ms / 1000;
-        if rate.second != second {
-            *rate = Rate { second, count: 0 };
-        }
-        rate.count = rate.count.saturating_add(1);
-        if rate.count > REQUESTS_PER_SECOND {
-            let why = format!(
-                "the bridge enrols up to {REQUESTS_PER_SECOND} nodes a second; try again later"
-            );
-            return Err(refuse(EnrolRefusal::Busy, why));
-        }
-        Ok(())
     }
 
     async fn activate(&self, request: &Activate, now: u64) -> Result<Issued, Stop> {

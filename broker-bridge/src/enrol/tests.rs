@@ -171,5 +171,14 @@ async fn more_requests_than_the_bridge_takes_in_a_second_are_told_so() {
         last = world.activate(&key, "wrong", NOW).await;
     }
     assert_eq!(refused(last), EnrolRefusal::Busy);
-    issued(world.activate(&key, CODE, NOW + 1000).await);
+    let node = issued(world.activate(&key, CODE, NOW + 1000).await);
+    // A flood of strangers keeps no connected node from its renewal.
+    for _ in 0..100 {
+        world.activate(&key, "wrong", NOW + 1000).await;
+    }
+    let renewed = pair();
+    let renewal = Renewal::new([4; 16], node, &key, &renewed).unwrap();
+    let reply = world.enroller.renew(&renewal, NOW + 1000).await.unwrap();
+    let root = world.root.public_key();
+    issued(reply.open(&renewal.nonce, &renewal.key, &root).unwrap());
 }

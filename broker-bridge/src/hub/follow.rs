@@ -1,11 +1,44 @@
 //! Follows what other processes on this state directory changed, such as the command line beside `serve`.
-//! Never changes the store itself: it ends connections and has commands looked at again.
+//! Never changes the store itself: it ends connections, has commands looked at again, and tells nodes.
 
 use super::Hub;
 use crate::mqtt::CloseReason;
 use crate::store::StoreError;
+use crate::store::error::unsigned;
+use holdfast_protocol::down::{Down, Rotation};
 
 impl Hub {
+    /// Tells every connected node of the signing key that seals from now on, so that none goes on
+    /// believing an older one: an idle node is otherwise told with the next frame it is sent.
+    pub fn rotated(&self) {
+        let sealer = self.shared.sealers.current();
+        let Some(serial) = sealer.certificate().map(|own| own.serial) else {
+            return;
+        };
+        for session in self.shared.sessions.all() {
+            let rotation = Down::Rotation(Rotation { serial });
+            session.send(&rotation, None, &self.shared.sealers);
+        }
+    }
+
+    /// Sets floors of time back that a person wants set back, of nodes that are connected; those
+    /// that are away are told with their next hello.
+    pub(super) async fn reset_floors(&self) {
+        let nodes = match self.shared.store.floor_resets().await {
+            Ok(nodes) => nodes,
+            Err(error) => {
+                tracing::error!(%error, "floors of time that are to be set back cannot be read; tried again");
+                return;
+            }
+        };
+        for session in nodes
+            .into_iter()
+            .filter_map(|node| self.shared.sessions.of_node(node))
+        {
+            session.reset_floor(unsigned(self.shared.clock.now()), &self.shared.root);
+        }
+    }
+
     /// Takes up the deregistrations after the entry `seen` of the audit trail; the newest entry that was looked at.
     pub(super) async fn follow(&self, seen: i64) -> i64 {
         match self.take_up(seen).await {

@@ -9,7 +9,7 @@ use crate::store::error::{signed, unsigned};
 use crate::store::streams::{
     NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, outbox_of, save_head,
 };
-use crate::store::{Caller, StoreError, UnixMs, commands, invocations, reports};
+use crate::store::{Caller, StoreError, UnixMs, commands, floors, invocations, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::report::wanted;
 use holdfast_bridge_core::stream::open;
@@ -56,6 +56,7 @@ struct Accepted {
     more: bool,
     cancels: Vec<CommandId>,
     waiting: Vec<CommandId>,
+    floor_reset: bool,
 }
 
 /// Both sides' streams, joined.
@@ -181,6 +182,7 @@ async fn greet(
         more,
         cancels: of(|state| state.cancelling),
         waiting: of(|state| state.is_waiting()),
+        floor_reset: floors::wanted(connection, node).await?,
     })))
 }
 
@@ -435,8 +437,14 @@ impl Hub {
             counter_end: accepted.epoch + COUNTERS,
             dating: Dating::new(&hello.stamp, now),
             regressed: accepted.streams.regressed,
+            nonce: hello.nonce,
+            floor_reset: false,
         };
         session.greet(greeted, accepted.more, &reply, &self.shared.sealers);
+        // Before any command: by a floor that stands ahead every one has expired.
+        if accepted.floor_reset {
+            session.reset_floor(unsigned(now), &self.shared.root);
+        }
         for command in accepted.cancels {
             self.send_cancel(session, command);
         }

@@ -8,7 +8,7 @@ use crate::mqtt::{CloseReason, Verdict};
 use crate::store::invocations::{self, Outcome};
 use crate::store::streams::{self, Heads, NewEvent};
 use crate::store::writing;
-use crate::store::{Step, StoreError, UnixMs, commands, nodes, outputs, reports};
+use crate::store::{Step, StoreError, UnixMs, commands, floors, nodes, outputs, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::output::Kept;
 use holdfast_bridge_core::patch;
@@ -37,6 +37,9 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Types of reports kept of a node: as many as the wire lets a hello name.
 const TYPES_MAX: i64 = 32;
 const _: () = assert!(TYPES_MAX == REPORTS_MAX as i64);
+
+/// The audit record by which a node confirms that it has set its floor of time back.
+const FLOOR_RESET: &str = "floor-reset";
 
 /// A record as it came.
 #[derive(Debug)]
@@ -245,6 +248,9 @@ impl Group {
             Record::Invocation(update) => self.update(connection, item, update, now).await,
             Record::Output(chunk) => self.output(connection, item.node, chunk).await,
             Record::Audit(event) | Record::Log(event) => {
+                if item.class == Class::Audit && event.name.as_str() == FLOOR_RESET {
+                    floors::confirm(connection, item.node).await?;
+                }
                 self.events.push(NewEvent {
                     node: item.node,
                     class: item.class,

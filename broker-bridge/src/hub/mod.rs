@@ -89,6 +89,8 @@ pub struct Options {
     pub store: Store,
     /// The keys that seal frames.
     pub sealers: Sealers,
+    /// The root, for what only it may say.
+    pub root: Arc<Sealer>,
     /// The key of the token chain (`token.key`).
     pub token_key: [u8; 32],
     /// The time.
@@ -110,6 +112,7 @@ impl fmt::Debug for Options {
 struct Shared {
     store: Store,
     sealers: Sealers,
+    root: Arc<Sealer>,
     token: Arc<TokenKey>,
     clock: Clock,
     retention: Retention,
@@ -148,6 +151,7 @@ impl Hub {
         let shared = Arc::new(Shared {
             store: options.store,
             sealers: options.sealers,
+            root: options.root,
             token: Arc::new(TokenKey::new(&options.token_key)),
             clock: options.clock,
             retention: options.retention,

@@ -6,11 +6,11 @@ use crate::mqtt::{CloseReason, ConnectionId, DeliveryId, Mailbox, Outbound};
 use crate::store::UnixMs;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
-use holdfast_protocol::down::Down;
-use holdfast_protocol::seal::{Address, PublicKey};
+use holdfast_protocol::down::{Down, FloorReset};
+use holdfast_protocol::seal::{Address, PublicKey, Sealer};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Stamp;
-use holdfast_protocol::{CommandId, NodeId, OutboxId};
+use holdfast_protocol::{CommandId, NodeId, Nonce, OutboxId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
@@ -39,6 +39,10 @@ pub(super) struct Greeted {
     /// Its disk was rolled back: it answers the reply with a new life of its outbox, and can open
     /// nothing that is sealed for this one.
     pub(super) regressed: bool,
+    /// Nonce of the hello: what the root says answers it.
+    pub(super) nonce: Nonce,
+    /// The floor was set back on this connection.
+    pub(super) floor_reset: bool,
 }
 
 /// Turns a node's stamps of this boot into the bridge's time.
@@ -147,6 +151,30 @@ impl Session {
     /// Sends a message; one that cannot be sent is sent again after the next hello.
     pub(super) fn send(&self, down: &Down, delivery: Option<DeliveryId>, sealers: &Sealers) {
         self.transmit(&mut lock(&self.link), down, delivery, sealers);
+    }
+
+    /// Has the node set its floor of time back to `unix_ms`, by the root's word; once a connection.
+    pub(super) fn reset_floor(&self, unix_ms: u64, root: &Sealer) {
+        let mut link = lock(&self.link);
+        let Some(greeted) = link.greeted.as_mut().filter(|greeted| !greeted.floor_reset) else {
+            return;
+        };
+        greeted.counter += 1;
+        let (counter, outbox) = (greeted.counter, greeted.outbox);
+        let down = Down::FloorReset(FloorReset {
+            nonce: greeted.nonce,
+            unix_ms,
+        });
+        let address = Address {
+            node: self.node,
+            outbox,
+        };
+        match root.seal(&address, counter, false, &down) {
+            Ok(frame) => greeted.floor_reset = self.post(&down, frame, None),
+            Err(error) => {
+                tracing::error!(node_id = %self.node, %error, "a frame could not be sealed");
+            }
+        }
     }
 
     /// Counter, seal and queue under one lock: counters must leave in their order.
@@ -341,6 +369,11 @@ impl Sessions {
         let session = maps.connections.remove(&connection)?;
         maps.nodes.remove(&session.node);
         Some(session)
+    }
+
+    /// Every node's live session.
+    pub(super) fn all(&self) -> Vec<Arc<Session>> {
+        lock(&self.maps).nodes.values().cloned().collect()
     }
 
     /// Closes a node's connection; its `disconnect` still follows.

@@ -66,6 +66,7 @@ impl Hub {
             interval.tick().await;
             self.tick().await;
             seen = self.follow(seen).await;
+            self.reset_floors().await;
             if tick % PING_TICKS == 0 {
                 self.date_connected().await;
             }

@@ -24,7 +24,7 @@ mod tests;
 pub use client::{IdentityError, identity};
 pub use files::{FileError, create_private, make_private_dir, read_private};
 pub use root::{NodeCertificate, Root};
-pub use signing::{Signing, rotate};
+pub use signing::{Signing, root_sealer, rotate};
 pub use tls::server_config;
 pub use token::token_key;
 

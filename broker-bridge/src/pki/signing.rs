@@ -113,6 +113,14 @@ impl Signing {
     }
 }
 
+/// The root's own sealer, for what only the root may say.
+///
+/// # Errors
+/// [`PkiError`].
+pub fn root_sealer(state_dir: &Path) -> Result<Sealer, PkiError> {
+    Ok(Sealer::root(open_key(&state_dir.join("ca.key"))?))
+}
+
 /// Makes the next signing key, of a serial above `above` and above all that are there; a bridge
 /// that runs takes it up with [`Signing::reload`].
 ///

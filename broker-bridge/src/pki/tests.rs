@@ -105,6 +105,9 @@ fn the_bridge_certificate_is_none_of_a_client() {
     let (server, _) = root.issue_server(NOW).unwrap();
     assert!(verify(&root, &server, NOW).is_err());
     assert_eq!(identity(&server), Err(IdentityError::Name));
+    // However far ahead a node's floor of time stands, it lets this bridge talk to it.
+    let (_, parsed) = x509_parser::parse_x509_certificate(&server).unwrap();
+    assert!(parsed.validity().not_after.timestamp() > 253_000_000_000);
     let stranger_dir = tempfile::tempdir().unwrap();
     let stranger = Root::open_or_create(stranger_dir.path()).unwrap();
     let foreign = stranger.issue_node(&node(), &[9; 32], NOW, 60).unwrap();

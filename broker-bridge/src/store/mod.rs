@@ -12,6 +12,7 @@ mod backup;
 pub(crate) mod commands;
 mod compliance_query;
 pub(crate) mod error;
+pub(crate) mod floors;
 mod inventory_query;
 pub(crate) mod invocations;
 pub(crate) mod nodes;

@@ -435,3 +435,20 @@ async fn the_audit_trail_is_bounded_by_number_too() {
     assert_eq!(store.prune(retention, NOW).await.unwrap(), 5);
     assert_eq!(rows(&store, "SELECT min(audit_id) FROM audit").await, 6);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_that_begin_together_make_one_schema() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state");
+    let open = |_| {
+        let state = state.clone();
+        tokio::spawn(async move { Store::open(&state).await })
+    };
+    let opened: Vec<_> = (0..8).map(open).collect();
+    let mut stores = Vec::new();
+    for store in opened {
+        stores.push(store.await.unwrap().unwrap());
+    }
+    let versions = rows(&stores[0], "SELECT count(*) FROM schema_version").await;
+    assert_eq!(versions, SCHEMA_VERSION);
+}

@@ -17,7 +17,7 @@ use holdfast_bridge::pki::{Root, server_config};
 use holdfast_e2e::{AgentOptions, Node, Random, World, cases, mutate, resident_bytes, say};
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{
-    Ack, Cancel, Command, Down, HelloRefusal, HelloRefusalReason, HelloReply, Resync, Time,
+    Ack, Cancel, Command, Down, HelloRefusal, HelloRefusalReason, HelloReply, Resync, Rotation,
 };
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
@@ -270,10 +270,7 @@ fn downs(hello: &Hello) -> Vec<Down> {
         Down::Ack(Ack {
             acks: hello.streams.map(|stream| stream.acked),
         }),
-        Down::Time(Time {
-            nonce: hello.nonce,
-            unix_ms: unix_ms(),
-        }),
+        Down::Rotation(Rotation { serial: 1 }),
         Down::Resync(Resync {
             reports: List::new(vec!["AWS:Network".try_into().unwrap()]).unwrap(),
         }),

@@ -229,6 +229,7 @@ async fn hub(store: Store) -> Hub {
     let sealer = Arc::new(Sealer::root(root));
     let options = Options {
         store,
+        root: Arc::clone(&sealer),
         sealers: Sealers::new(move || Arc::clone(&sealer)),
         token_key: [7; 32],
         clock: Clock::new(|| NOW_MS),

@@ -1,4 +1,4 @@
-//! `node list|show|events|gaps|release|deregister`.
+//! `node list|show|events|gaps|release|reset-floor|deregister`.
 //! Never changes a node's state itself: that is the hub's.
 
 mod show;
@@ -47,6 +47,13 @@ aws ssm list-inventory-entries --instance-id mi-0123456789abcdef0 --type-name Cu
     /// that only one is left (register the other anew), then release it.
     #[command(after_help = "Example:\n  holdfast-bridge node release mi-0123456789abcdef0")]
     Release(One),
+    /// Set a node's floor of time back to this bridge's time
+    ///
+    /// A node never takes time for earlier than the latest that it was told under a seal. So if this machine's clock
+    /// once stood far ahead, nodes that said hello meanwhile take every command for expired, until this verb. The
+    /// root signs it; a node that is away gets it with its next hello. Set this machine's clock right first.
+    #[command(after_help = "Example:\n  holdfast-bridge node reset-floor mi-0123456789abcdef0")]
+    ResetFloor(One),
     /// Deregister a node, as `aws ssm deregister-managed-instance` does
     ///
     /// Its certificate is revoked, its invocations are closed as Undeliverable, its inventory is forgotten and its
@@ -89,6 +96,7 @@ impl Verb {
             Self::Events(events) => events.run().await,
             Self::Gaps(gaps) => gaps.run().await,
             Self::Release(one) => release(&one).await,
+            Self::ResetFloor(one) => reset_floor(&one).await,
             Self::Deregister(one) => deregister(&one).await,
         }
     }
@@ -106,6 +114,17 @@ async fn release(one: &One) -> Result<(), CliError> {
     let line = format!("{} is released: its next hello is heard", one.node);
     let json = json!({ "node": one.node.to_string(), "released": true });
     Ok(one.common.output().value(&line, &json)?)
+}
+
+async fn reset_floor(one: &One) -> Result<(), CliError> {
+    let store = open_existing(&one.common.state_dir).await?;
+    let wanted = store.want_floor_reset(caller(), one.node).await;
+    store.close().await;
+    let what = format!("cannot set the floor of time of {} back", one.node);
+    match wanted.map_err(CliError::because(what))? {
+        true => Ok(()),
+        false => Err(unknown(one.node)),
+    }
 }
 
 async fn deregister(one: &One) -> Result<(), CliError> {

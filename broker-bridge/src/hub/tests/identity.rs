@@ -334,3 +334,62 @@ async fn the_key_before_a_renewal_ends_with_the_first_hello_under_the_new_one() 
     let refused = world.arrive(&agent).await.err();
     assert_eq!(refused, Some(ConnectRefusal::Unknown));
 }
+
+#[tokio::test]
+async fn an_idle_node_is_told_of_a_rotation_at_once() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    world.serial.store(2, Ordering::SeqCst);
+    world.hub.rotated();
+    let down = agent.next(&wire).await;
+    assert_eq!(down, Down::Rotation(down::Rotation { serial: 2 }));
+    assert_eq!(agent.opener.newest_serial(), 2);
+}
+
+#[tokio::test]
+async fn a_floor_is_set_back_by_the_root_until_the_node_confirms_it() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let store = world.store();
+    let stranger = NodeId::from_random([8; 9]);
+    assert!(
+        !store
+            .want_floor_reset(world.caller(), stranger)
+            .await
+            .unwrap()
+    );
+    let node = agent.node;
+    let want = async || {
+        let wanted = store.want_floor_reset(world.caller(), node).await;
+        assert!(wanted.unwrap());
+    };
+    want().await;
+    let reset = Down::FloorReset(down::FloorReset {
+        nonce: agent.hello().nonce,
+        unix_ms: u64::try_from(NOW).unwrap(),
+    });
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    for _ in 0..2 {
+        // Before the command, and again with each hello.
+        let wire = world.online(&mut agent).await;
+        assert_eq!(agent.next(&wire).await, reset);
+        assert_eq!(agent.command(&wire).await.id, id);
+        world.hub.reset_floors().await;
+        assert!(wire.mailbox.pop().is_none());
+    }
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.next(&wire).await, reset);
+    let confirmed = Record::Audit(Event {
+        stamp: Agent::stamp(),
+        name: "floor-reset".try_into().unwrap(),
+        detail: text(""),
+    });
+    agent.record(&wire, confirmed).await;
+    assert!(store.floor_resets().await.unwrap().is_empty());
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, id);
+    want().await;
+    world.hub.reset_floors().await;
+    assert_eq!(agent.next(&wire).await, reset);
+}

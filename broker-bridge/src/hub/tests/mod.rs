@@ -101,6 +101,7 @@ impl World {
         let options = Options {
             store: Store::open(&state).await.unwrap(),
             sealers: Sealers::new(sealer),
+            root: Arc::new(Sealer::root(pair(1))),
             token_key: [7; 32],
             clock: Clock::new(move || told.load(Ordering::SeqCst)),
             retention: Retention::default(),

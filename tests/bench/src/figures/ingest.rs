@@ -121,7 +121,6 @@ async fn greet(address: SocketAddr, identity: &Identity) -> Result<(Publisher, P
                 Down::Command(_)
                 | Down::Cancel(_)
                 | Down::Ack(_)
-                | Down::Time(_)
                 | Down::Resync(_)
                 | Down::Rotation(_)
                 | Down::Renewed(_)
