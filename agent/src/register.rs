@@ -318,3 +318,76 @@ async fn exchange(
     serving.await;
     Ok(frame)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::{A, identity, state};
+
+    fn is_registered(error: &RegisterError) -> bool {
+        matches!(error, RegisterError::Registered { node } if node.as_str() == A)
+    }
+
+    #[test]
+    fn a_node_is_not_replaced_unless_forced_and_a_newer_agents_never() {
+        let (_home, state) = state();
+        check_unregistered(&state, false).unwrap();
+        state.install(&identity(A)).unwrap();
+        let refused = check_unregistered(&state, false).unwrap_err();
+        assert!(is_registered(&refused) && refused.to_string().contains("--force"));
+        check_unregistered(&state, true).unwrap();
+        let path = state.path().join("identity.json");
+        std::fs::write(&path, "damaged").unwrap();
+        assert!(check_unregistered(&state, false).is_err());
+        check_unregistered(&state, true).unwrap();
+        std::fs::write(&path, r#"{"version": 99}"#).unwrap();
+        let refused = check_unregistered(&state, true).unwrap_err();
+        assert!(crate::error::chain(&refused).contains("newer agent"));
+    }
+
+    #[test]
+    fn a_key_that_a_request_may_have_been_sent_for_is_asked_for_again() {
+        let (_home, state) = state();
+        let key = durable_key(&state).unwrap();
+        assert_eq!(durable_key(&state).unwrap(), key);
+        // One that cannot be read is no key.
+        state
+            .keep_pending_key(Pending::Registration, b"damaged")
+            .unwrap();
+        let other = durable_key(&state).unwrap();
+        assert_ne!(other, key);
+        assert_eq!(
+            state.pending_key(Pending::Registration).unwrap(),
+            Some(other)
+        );
+    }
+
+    #[test]
+    fn a_crash_after_the_installation_leaves_no_key_for_another_node() {
+        let (_home, state) = state();
+        let key = durable_key(&state).unwrap();
+        let old = identity(A);
+        let certificate = crate::state::tests::certificate_for(&key);
+        let installed = old.renewed(certificate, key.clone()).unwrap();
+        state.install(&installed).unwrap();
+        state.keep_pending_key(Pending::Registration, &key).unwrap();
+        assert_ne!(durable_key(&state).unwrap(), key);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let refused = |reason| RegisterError::Refused {
+            reason,
+            detail: String::new(),
+        };
+        assert!(refused(EnrolRefusal::Busy).may_pass());
+        assert!(!refused(EnrolRefusal::Expired).may_pass());
+        let address: Address = "mqtts://bridge.example:8883".parse().unwrap();
+        let silent = RegisterError::Silent {
+            address,
+            limit: REPLY_LIMIT,
+        };
+        assert!(silent.may_pass());
+        assert!(!RegisterError::RootKey.may_pass());
+    }
+}

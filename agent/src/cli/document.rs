@@ -18,6 +18,11 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+/// A step's own exit codes, as the agent takes them: succeed or fail, and skip the rest; reboot.
+const EXIT_SUCCEED: i32 = 168;
+const EXIT_FAIL: i32 = 169;
+const EXIT_REBOOT: i32 = 194;
+
 pub(super) fn run(
     runtime: &Runtime,
     state: &StateDir,
@@ -173,7 +178,12 @@ async fn run_plan(
         } else if report.state == "Success" {
             ended |= step.on_success == OnSuccess::Exit;
         }
+        ended |= matches!(report.exit_code, Some(EXIT_SUCCEED | EXIT_FAIL));
+        let cancelled = report.state == "Cancelled";
         reports.push(shown(report));
+        if cancelled {
+            return (reports, false);
+        }
     }
     (reports, good)
 }
@@ -201,19 +211,111 @@ async fn run_step(step: &PlannedStep, directory: PathBuf, environment: &Environm
         () = interrupted => return StepReport::skipped(step, String::new()),
     };
     let (state, exit_code) = match outcome.end {
-        End::Exited(0) => ("Success", Some(0)),
+        End::Exited(code @ (0 | EXIT_SUCCEED)) => ("Success", Some(code)),
         End::Exited(code) => ("Failed", Some(code)),
         End::Signalled(_) | End::NotStarted => ("Failed", None),
         End::Stopped(Stop::Cancelled) => ("Cancelled", None),
         End::Stopped(Stop::TimedOut) => ("TimedOut", None),
+    };
+    let detail = match exit_code {
+        Some(EXIT_REBOOT) => "it asked for a reboot, and a local run does not reboot".into(),
+        Some(_) | None => outcome.detail,
     };
     StepReport {
         name: step.name.clone(),
         action: step.action.as_str(),
         state,
         exit_code,
-        detail: outcome.detail,
+        detail,
         stdout: outcome.stdout,
         stderr: outcome.stderr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A document with a step for each script, and further members of it.
+    fn document(steps: &[(&str, Value)]) -> Plan {
+        let steps = steps.iter().enumerate().map(|(at, (script, more))| {
+            let mut step = json!({
+                "action": "aws:runShellScript",
+                "name": format!("step{at}"),
+                "inputs": {"runCommand": [script]},
+            });
+            if let (Some(step), Some(more)) = (step.as_object_mut(), more.as_object()) {
+                step.extend(more.clone());
+            }
+            step
+        });
+        let text = json!({
+            "schemaVersion": "2.2",
+            "description": "",
+            "mainSteps": steps.collect::<Vec<_>>(),
+        });
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("document.json");
+        std::fs::write(&file, text.to_string()).unwrap();
+        plan(&file, None).unwrap_or_else(|failure| panic!("{}", failure.text))
+    }
+
+    async fn states(steps: &[(&str, Value)]) -> (Vec<&'static str>, bool) {
+        let scratch = tempfile::tempdir().unwrap();
+        let environment = Environment::default();
+        let plan = document(steps);
+        let (reports, good) = run_plan(plan, scratch.path(), &environment, |report| report).await;
+        (reports.iter().map(|report| report.state).collect(), good)
+    }
+
+    #[tokio::test]
+    async fn a_failure_decides_as_the_document_says() {
+        let next = ("true", Value::Null);
+        let failing = |more| ("exit 3", more);
+        let goes_on = states(&[failing(Value::Null), next.clone()]).await;
+        assert_eq!(goes_on, (vec!["Failed", "Success"], false));
+        let exit = json!({"onFailure": "exit"});
+        let ends = states(&[failing(exit), next.clone()]).await;
+        assert_eq!(ends, (vec!["Failed", "Skipped"], false));
+        let exit = json!({"onFailure": "successAndExit"});
+        let ends_well = states(&[failing(exit), next.clone()]).await;
+        assert_eq!(ends_well, (vec!["Failed", "Skipped"], true));
+    }
+
+    #[tokio::test]
+    async fn a_steps_own_exit_codes_mean_what_they_mean_to_the_agent() {
+        let next = ("true", Value::Null);
+        let succeeds = states(&[("exit 168", Value::Null), next.clone()]).await;
+        assert_eq!(succeeds, (vec!["Success", "Skipped"], true));
+        let fails = states(&[("exit 169", Value::Null), next.clone()]).await;
+        assert_eq!(fails, (vec!["Failed", "Skipped"], false));
+        let reboots = states(&[("exit 194", Value::Null)]).await;
+        assert_eq!(reboots, (vec!["Failed"], false));
+    }
+
+    #[test]
+    fn what_is_no_document_or_parameter_is_refused_by_name() {
+        let refused = |file: &str, parameters| match plan(Path::new(file), parameters) {
+            Ok(_) => panic!("{file} is taken"),
+            Err(failure) => (failure.exit, failure.text),
+        };
+        let (exit, text) = refused("/no/such/document.json", None);
+        assert_eq!(exit, Exit::Failed);
+        assert!(text.contains("/no/such/document.json"), "{text}");
+        let (exit, text) = refused("AWS-RunShellScript", Some(r#"{"comands": ["true"]}"#));
+        assert_eq!(exit, Exit::Usage);
+        assert!(text.contains("comands"), "{text}");
+        let (exit, _) = refused("AWS-RunShellScript", Some("{"));
+        assert_eq!(exit, Exit::Usage);
+    }
+
+    #[test]
+    fn scripts_do_not_lie_where_others_can_write() {
+        let home = tempfile::tempdir().unwrap();
+        let state = StateDir::new(home.path());
+        assert!(scratch(&state).starts_with(home.path()));
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(home.path(), mode).unwrap();
+        assert!(!scratch(&state).starts_with(home.path()));
     }
 }

@@ -156,8 +156,9 @@ const DOCUMENT_RUN: &str = "\
 holdfast-agent document run FILE [--parameters JSON] [--state-dir DIR] [--json]
 
 Runs a command document on this machine as the agent would, and shows the output.
-Needs neither registration nor network, and tells nobody. FILE is JSON, the name of a
-built-in document such as AWS-RunShellScript, or - for standard input.
+Needs neither registration nor network, and tells nobody: it writes no audit record
+either, so keep what sudo or the shell records where that matters. FILE is JSON, the name
+of a built-in document such as AWS-RunShellScript, or - for standard input.
 
   --parameters   as the AWS CLI takes them: '{\"commands\": [\"uptime\"]}'
 

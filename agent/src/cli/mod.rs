@@ -120,7 +120,10 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Verb::PatchScan { root, baseline } => scan::patches(&root, baseline.as_deref(), json),
         Verb::DocumentRun { file, parameters } => {
             log_to_stderr(tracing::Level::WARN);
-            document::run(&runtime()?, &state, &file, parameters.as_deref(), json)
+            let runtime = runtime()?;
+            let ended = document::run(&runtime, &state, &file, parameters.as_deref(), json);
+            runtime.shutdown_background();
+            ended
         }
     }
 }

@@ -170,3 +170,87 @@ async fn asked_to_reboot() -> bool {
     }
     false
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "a test names the one event that it expects"
+    )]
+
+    use super::*;
+    use holdfast_documents::{RunScript, StepInputs};
+    use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
+
+    fn step(script: &str) -> Run {
+        Run {
+            command: CommandId::from([1; 16]),
+            step: 2,
+            name: "step".into(),
+            inputs: StepInputs::RunShellScript(RunScript {
+                commands: vec![script.into()],
+                working_directory: None,
+                env: Vec::new(),
+            }),
+            stdout_bytes_max: STDOUT_BYTES_MAX,
+            stderr_bytes_max: STDERR_BYTES_MAX,
+        }
+    }
+
+    async fn next(inbox: &mut mpsc::Receiver<Event>) -> Input {
+        match inbox.recv().await {
+            Some(Event::Input(input)) => input,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn output_comes_in_pieces_and_in_order_before_the_end() {
+        let home = tempfile::tempdir().unwrap();
+        let (events, mut inbox) = mpsc::channel(1);
+        let mut steps = Steps::default();
+        let script = "head -c 40000 /dev/zero\necho error >&2\nexit 5";
+        steps.begin(step(script), home.path(), Environment::default(), events);
+        let (mut out, mut err) = (0, Vec::new());
+        let end = loop {
+            match next(&mut inbox).await {
+                Input::Output { stream, bytes, .. } => {
+                    assert!(bytes.len() <= OUTPUT_CHUNK_BYTES_MAX);
+                    match stream {
+                        OutputStream::Stdout => {
+                            assert!(err.is_empty(), "standard output comes first");
+                            out += bytes.len();
+                        }
+                        OutputStream::Stderr => err.extend(bytes),
+                    }
+                }
+                Input::StepEnded { end, step: 2, .. } => break end,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((out, err.as_slice()), (40_000, &b"error\n"[..]));
+        assert_eq!(end.exit, StepExit::Code(5));
+        assert_eq!((end.stdout_bytes, end.stderr_bytes), (40_000, 6));
+    }
+
+    #[tokio::test]
+    async fn a_killed_step_ends_and_a_second_kill_is_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let (events, mut inbox) = mpsc::channel(1);
+        let mut steps = Steps::default();
+        let run = step("sleep 1000");
+        let command = run.command;
+        steps.begin(run, home.path(), Environment::default(), events);
+        for _ in 0..2 {
+            steps.kill(command, 2, KillReason::Cancelled);
+        }
+        match next(&mut inbox).await {
+            Input::StepEnded { end, .. } => {
+                assert_eq!(end.exit, StepExit::Signal(9));
+            }
+            other => panic!("{other:?}"),
+        }
+        steps.ended(command, 2);
+        assert!(steps.0.is_empty());
+    }
+}
