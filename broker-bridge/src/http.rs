@@ -14,12 +14,16 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{self, Poll};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
 /// Bounds of the listener.
 #[derive(Debug, Clone)]
@@ -34,6 +38,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// From a request's headers to its reply.
     pub request: Duration,
+    /// For a client that takes nothing of its reply.
+    pub unread: Duration,
     /// For requests under way once the bridge is to stop.
     pub grace: Duration,
 }
@@ -47,6 +53,7 @@ impl Default for Limits {
             // Above the API's own bound, so that its error is AWS's; what is larger still is cut here.
             body_bytes: 2 * 1024 * 1024,
             request: Duration::from_secs(60),
+            unread: Duration::from_secs(30),
             grace: Duration::from_secs(5),
         }
     }
@@ -102,6 +109,66 @@ async fn accept(
     }
 }
 
+/// A socket that gives up on a client that takes nothing of what is written.
+struct Impatient {
+    socket: TcpStream,
+    unread: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Impatient {
+    fn within<T>(
+        &mut self,
+        context: &mut task::Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let unread = self.unread;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(sleep(unread)));
+        let over = waiting.as_mut().poll(context);
+        over.map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Impatient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Impatient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.socket).poll_write(context, bytes);
+        self.within(context, written)
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.socket).poll_flush(context);
+        self.within(context, flushed)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+}
+
 async fn connection(
     socket: TcpStream,
     router: Router,
@@ -125,6 +192,11 @@ async fn connection(
             })
         }
     });
+    let socket = Impatient {
+        socket,
+        unread: limits.unread,
+        waiting: None,
+    };
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_wait)
@@ -221,5 +293,30 @@ mod tests {
         // Headers that never end are not waited for.
         let reply = ask(address, b"POST / HTTP/1.1\r\nhost").await;
         assert!(!reply.starts_with("HTTP/1.1 200"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_of_its_reply_is_given_up() {
+        let limits = Limits {
+            connections: 1,
+            unread: Duration::from_millis(100),
+            ..Limits::default()
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let large = || async { vec![b'x'; 64 * 1024 * 1024] };
+        let router = Router::new()
+            .route("/large", post(large))
+            .route("/", post(|body: String| async move { body }));
+        tokio::spawn(serve(listener, router, limits, std::future::pending()));
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let request = b"POST /large HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+        silent.write_all(request).await.unwrap();
+        // It holds the only place until it is given up.
+        let request =
+            b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\nhi";
+        let reply = timeout(Duration::from_secs(20), ask(address, request)).await;
+        assert!(reply.unwrap().ends_with("hi"));
+        drop(silent);
     }
 }
