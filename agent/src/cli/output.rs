@@ -2,7 +2,7 @@
 //! Never fails: who closed the pipe does not want the rest.
 
 use serde::Serialize;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
 
 /// Text for people, with its own line ends.
 pub(super) fn text(text: &str) {
@@ -20,12 +20,15 @@ pub(super) fn error_bytes(bytes: &[u8]) {
     let _ = io::stderr().lock().write_all(bytes);
 }
 
+/// Written at once: a scan's report as one text would be most of the memory that a scan takes.
+const PIECE_BYTES: usize = 8 * 1024;
+
 /// One value for scripts.
 pub(super) fn json(value: &impl Serialize) {
-    // Values with text keys and finite numbers: this cannot fail.
-    let mut text = serde_json::to_string_pretty(value).unwrap_or_default();
-    text.push('\n');
-    bytes(text.as_bytes());
+    let mut out = BufWriter::with_capacity(PIECE_BYTES, io::stdout().lock());
+    // Values with text keys and finite numbers: only writing can fail.
+    let written = serde_json::to_writer_pretty(&mut out, value);
+    let _ = written.map(|()| out.write_all(b"\n").and_then(|()| out.flush()));
 }
 
 /// Why a verb failed: on standard error, and for scripts as JSON too.
