@@ -1,6 +1,7 @@
 //! Memory of the bridge per connected, idle node: real TLS, hello said, both topics subscribed.
 //! Never of a fresh bridge: it has served before, so that what it keeps for all is not counted.
 
+use super::tls_state;
 use crate::enrol::enrol_fleet;
 use crate::ground::Ground;
 use crate::measure::{median, resident_kib};
@@ -55,16 +56,19 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     runtime.block_on(swarm.stop())?;
     runtime.block_on(warm.stop())?;
     bridge.stop()?;
+    let whole = (after - before) / nodes as f64;
+    let tls = tls_state::resident_kib_each(nodes)?;
     Ok(vec![
-        Row::new(
-            "bridge, memory per connected node",
-            "KiB",
-            (after - before) / nodes as f64,
-        )
-        .within(Budget::AtMost(32.0))
-        .noted(format!(
-            "resident, {nodes} real TLS connections, TLS state included"
-        )),
+        Row::new("bridge, memory per connected node", "KiB", whole)
+            .within(Budget::AtMost(32.0))
+            .noted(format!(
+                "resident, {nodes} real TLS connections, TLS state included"
+            )),
+        Row::new("bridge, the same without TLS", "KiB", whole - tls)
+            .within(Budget::AtMost(8.0))
+            .noted(format!(
+                "less {tls:.1} KiB: rustls's state after as many handshakes in memory"
+            )),
         Row::new(
             "bridge, nodes online a second",
             "/s",

@@ -11,6 +11,7 @@ mod publisher;
 mod reconnect;
 mod reports;
 mod scan;
+mod tls_state;
 
 use crate::ground::Ground;
 use crate::table::Row;

@@ -1,0 +1,118 @@
+//! What one idle TLS connection keeps in memory on a server's side, to be told apart from the bridge's own.
+//! Never over a socket: both sides shake hands in memory, and the client's is gone before the next.
+
+use crate::measure::resident_kib;
+use anyhow::{Context as _, Result, bail};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair,
+};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+use std::sync::Arc;
+
+/// The name that the bridge's certificates bear.
+const NAME: &str = "holdfast-bridge";
+/// As the bridge cuts its fragments.
+const FRAGMENT_BYTES: usize = 4 * 1024;
+
+/// Both sides as an agent and a bridge have them: client certificate, no sessions kept, no tickets.
+fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>)> {
+    let mut params = CertificateParams::new(vec![])?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "bench");
+    let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let issue = |name: &str, usage| -> Result<_> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(vec![name.to_owned()])?;
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.extended_key_usages.push(usage);
+        let certificate = params.signed_by(&key, &root)?;
+        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+        Ok((certificate.der().clone(), key))
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add(root.der().clone())?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let (client, key) = issue("node", ExtendedKeyUsagePurpose::ClientAuth)?;
+    let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots.clone())
+        .with_client_auth_cert(vec![client], key.into())?;
+    let verifier =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .build()?;
+    let (server, key) = issue(NAME, ExtendedKeyUsagePurpose::ServerAuth)?;
+    let mut server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![server, root.der().clone()], key.into())?;
+    server.session_storage = Arc::new(NoServerSessionStorage {});
+    server.send_tls13_tickets = 0;
+    server.max_fragment_size = Some(FRAGMENT_BYTES);
+    Ok((Arc::new(client), Arc::new(server)))
+}
+
+/// One connection after its handshake; the client's side is dropped.
+fn shaken(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<ServerConnection> {
+    let mut client = ClientConnection::new(Arc::clone(client), ServerName::try_from(NAME)?)?;
+    let mut server = ServerConnection::new(Arc::clone(server))?;
+    for _ in 0..10 {
+        if !client.is_handshaking() && !server.is_handshaking() {
+            return Ok(server);
+        }
+        let mut flight = Vec::new();
+        while client.wants_write() {
+            client.write_tls(&mut flight)?;
+        }
+        let mut rest = flight.as_slice();
+        while !rest.is_empty() {
+            server.read_tls(&mut rest)?;
+            server
+                .process_new_packets()
+                .context("the client's flight")?;
+        }
+        flight.clear();
+        while server.wants_write() {
+            server.write_tls(&mut flight)?;
+        }
+        let mut rest = flight.as_slice();
+        while !rest.is_empty() {
+            client.read_tls(&mut rest)?;
+            client
+                .process_new_packets()
+                .context("the server's flight")?;
+        }
+    }
+    bail!("no end of the handshake")
+}
+
+/// KiB that each of `count` idle connections keeps resident in this process.
+///
+/// # Errors
+/// When a handshake fails or this process cannot be measured.
+pub(super) fn resident_kib_each(count: usize) -> Result<f64> {
+    let (client, server) = configs()?;
+    let mut kept = Vec::with_capacity(count);
+    for _ in 0..count.div_ceil(10) {
+        kept.push(shaken(&client, &server)?);
+    }
+    let (before, warm) = (resident_kib(std::process::id())?, kept.len());
+    while kept.len() < count {
+        kept.push(shaken(&client, &server)?);
+    }
+    let after = resident_kib(std::process::id())?;
+    Ok((after - before) / (kept.len() - warm).max(1) as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_keeps_some_kibibytes() {
+        let each = resident_kib_each(400).unwrap();
+        assert!((0.5..64.0).contains(&each), "{each} KiB");
+    }
+}
