@@ -4,9 +4,12 @@
 
 pub mod apk;
 mod archive;
+pub mod contents;
 pub mod deb;
 pub mod ipk;
+pub mod manual;
 pub mod rpm;
+pub mod tarball;
 
 use std::fmt;
 

@@ -4,6 +4,7 @@
 mod check;
 mod compile;
 mod options;
+mod packages;
 mod road;
 mod size;
 mod smoke;
@@ -60,6 +61,10 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
     }
     if options.check {
         check(&root, &built, &budgets)?;
+    }
+    if options.packages {
+        packages::write(&root, &built, options.check)?;
+        packages::seal(&root, options.sign.as_deref())?;
     }
     if options.smoke {
         let bridge = native_bridge(&built)?;

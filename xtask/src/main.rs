@@ -22,7 +22,7 @@ cargo xtask <chore>
   bench [NAME…] [--quick] [--json]
                                  print our figures beside a peer's
   dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
-       [--twice] [--minimal] [--only-agent]
+       [--packages [--sign KEY]] [--twice] [--minimal] [--only-agent]
                                  build the static programs that are shipped, into dist/
   sim --seed N [--without A,B] [--trace]
                                  replay one run of the simulated world

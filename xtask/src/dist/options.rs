@@ -5,6 +5,7 @@ use super::road::Road;
 use anyhow::{Result, bail};
 use holdfast_cross::targets::{self, Target};
 use lexopt::prelude::*;
+use std::path::PathBuf;
 
 /// The flags.
 #[derive(Debug, Default)]
@@ -23,6 +24,10 @@ pub(crate) struct Options {
     pub(crate) check: bool,
     /// Run the main job with each agent.
     pub(crate) smoke: bool,
+    /// Write the packages, their contents' list and their checksums.
+    pub(crate) packages: bool,
+    /// The key that signs the checksums, as `ssh-keygen` makes one.
+    pub(crate) sign: Option<PathBuf>,
     /// Build each agent a second time elsewhere and compare.
     pub(crate) twice: bool,
 }
@@ -57,9 +62,17 @@ impl Options {
                 Long("size") => options.size = true,
                 Long("check") => options.check = true,
                 Long("smoke") => options.smoke = true,
+                Long("packages") => options.packages = true,
+                Long("sign") => options.sign = Some(arguments.value()?.into()),
                 Long("twice") => options.twice = true,
                 Short(_) | Long(_) | Value(_) => return Err(argument.unexpected().into()),
             }
+        }
+        if options.packages && options.minimal {
+            bail!("--packages are of the whole agent: leave --minimal out");
+        }
+        if options.sign.is_some() && !options.packages {
+            bail!("--sign signs the checksums of --packages: give both");
         }
         Ok(options)
     }
