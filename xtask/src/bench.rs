@@ -1,19 +1,23 @@
 //! `cargo xtask bench [NAME…] [--quick] [--json]`: builds what is measured as it is shipped, then measures.
-//! Never installs: a peer that is missing is named with its Debian package, and its row left empty.
+//! Installs nothing but what builds the static agent: a peer that is missing is named with its Debian
+//! package, and its row left empty.
 
 use crate::cargo::{cargo, run};
-use crate::tidy;
+use crate::{dist, tidy};
 use anyhow::{Result, bail};
 use std::process::Command;
 
 pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
+    let agent = dist::native_agent()?;
     build()?;
     let target = tidy::workspace_root()?.join("target");
     let mut bench = Command::new(target.join("release/holdfast-bench"));
     bench
         .args(arguments.raw_args()?)
         .arg("--target")
-        .arg(&target);
+        .arg(&target)
+        .arg("--agent")
+        .arg(agent);
     let status = bench.status()?;
     if !status.success() {
         bail!("holdfast-bench ended with {status}");
@@ -21,12 +25,8 @@ pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
     Ok(())
 }
 
-/// The agent in its own profile, since its size is a figure; everything else for speed.
+/// Everything but the agent, for speed.
 fn build() -> Result<()> {
-    run(
-        "building the agent as it is shipped (a first build takes about 4 minutes on two cores)",
-        &mut cargo(&["build", "--profile", "agent", "-p", "holdfast-agent"])?,
-    )?;
     run(
         "building the bridge and the bench, optimised (a first build takes about 6 minutes)",
         &mut cargo(&[

@@ -14,7 +14,7 @@ use crate::{say, tidy};
 use anyhow::{Context as _, Result, bail, ensure};
 use compile::Program;
 use holdfast_cross::budgets::{self, Agent as Budget, Budgets};
-use holdfast_cross::targets::Target;
+use holdfast_cross::targets::{self, Target};
 use options::Options;
 use road::Tools;
 use std::path::{Path, PathBuf};
@@ -92,6 +92,17 @@ fn build(root: &Path, tools: &Tools, target: Target, options: &Options) -> Resul
         seconds: started.elapsed().as_secs(),
         target,
     })
+}
+
+/// Builds the static agent of this machine's own processor; its path.
+///
+/// # Errors
+/// When there is no such target or it does not build.
+pub(crate) fn native_agent() -> Result<PathBuf> {
+    let root = tidy::workspace_root()?;
+    let target = targets::find(&format!("{}-unknown-linux-musl", std::env::consts::ARCH))?;
+    let tools = road::prepare(&root, std::slice::from_ref(&target), None)?;
+    compile::build(&root, &tools, &target, Program::Agent)
 }
 
 /// A bridge that this machine runs: the one that was just built, else the checks' own.

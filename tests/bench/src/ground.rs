@@ -22,13 +22,13 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// Finds the programs in a `target` folder.
+    /// Finds the programs in a `target` folder; the agent may be elsewhere.
     ///
     /// # Errors
     /// When one is not there: says how to build it.
-    pub fn new(target: &Path, quick: bool) -> Result<Self> {
+    pub fn new(target: &Path, agent: Option<PathBuf>, quick: bool) -> Result<Self> {
         let programs = Binaries {
-            agent: target.join("agent/holdfast-agent"),
+            agent: agent.unwrap_or_else(|| target.join("agent/holdfast-agent")),
             bridge: target.join("release/holdfast-bridge"),
         };
         let group_commit = target.join("release/examples/group_commit");

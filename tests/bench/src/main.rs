@@ -1,4 +1,4 @@
-//! `holdfast-bench [NAME…] [--quick] [--json] [--target DIR]`: measures, then shows the table.
+//! `holdfast-bench [NAME…] [--quick] [--json] [--target DIR] [--agent FILE]`: measures, then shows the table.
 //! Never builds or installs; `cargo xtask bench` builds what this measures.
 
 use anyhow::{Context as _, Result, bail};
@@ -16,6 +16,7 @@ struct Options {
     quick: bool,
     json: bool,
     target: PathBuf,
+    agent: Option<PathBuf>,
 }
 
 fn options() -> Result<Options> {
@@ -24,6 +25,7 @@ fn options() -> Result<Options> {
         quick: false,
         json: false,
         target: PathBuf::from("target"),
+        agent: None,
     };
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -31,6 +33,7 @@ fn options() -> Result<Options> {
             Value(name) => options.names.push(name.string()?),
             Long("quick") => options.quick = true,
             Long("json") => options.json = true,
+            Long("agent") => options.agent = Some(arguments.value()?.into()),
             Long("target") => options.target = arguments.value()?.into(),
             Short(_) | Long(_) => return Err(argument.unexpected().into()),
         }
@@ -58,7 +61,7 @@ fn main() -> Result<()> {
     }
     let options = options()?;
     let figures = wanted(&options.names)?;
-    let ground = Ground::new(&options.target, options.quick)?;
+    let ground = Ground::new(&options.target, options.agent, options.quick)?;
     let machine = measure::machine();
     let mut rows: Vec<Row> = Vec::new();
     let mut failed = Vec::new();

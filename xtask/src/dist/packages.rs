@@ -184,9 +184,10 @@ fn verbs(built: &Built, program: &Path, which: Program) -> Result<Vec<Verb>> {
             help: String::from_utf8(output.stdout)?,
         })
     };
-    let mut verbs = vec![ask("")?];
+    let whole = ask("")?;
+    let mut open = subcommands(&whole.help);
+    let mut verbs = vec![whole];
     if which == Program::Bridge {
-        let mut open = subcommands(&verbs[0].help);
         while let Some(words) = open.pop() {
             let verb = ask(&words)?;
             let inner = subcommands(&verb.help);
@@ -232,5 +233,34 @@ mod tests {
         let help = "What.\n\nCommands:\n  serve   Run it\n  node    See\n          nodes\n  help    Print\n\nOptions:\n  -h\n";
         assert_eq!(subcommands(help), ["node", "serve"]);
         assert!(subcommands("Options:\n  -h\n").is_empty());
+    }
+
+    #[test]
+    fn the_checksums_are_signed_and_a_changed_list_is_not_believed() {
+        let root = tempfile::tempdir().unwrap();
+        let dist = root.path().join("dist");
+        std::fs::create_dir_all(dist.join("target/symbols")).unwrap();
+        std::fs::write(dist.join("target/program"), "1").unwrap();
+        std::fs::write(dist.join("target/symbols/program"), "2").unwrap();
+        let key = root.path().join("key");
+        let ours =
+            |command: &mut Command| command.current_dir(root.path()).status().unwrap().success();
+        assert!(ours(
+            Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(&key)
+        ));
+        seal(root.path(), Some(&key)).unwrap();
+        let sums = std::fs::read_to_string(dist.join(SUMS)).unwrap();
+        assert!(
+            sums.ends_with("  target/program\n") && sums.lines().count() == 1,
+            "{sums}"
+        );
+        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
+        std::fs::write(root.path().join("signers"), format!("release {public}")).unwrap();
+        let verify = "ssh-keygen -Y verify -f signers -I release -n holdfast-release -s dist/SHA256SUMS.sig < dist/SHA256SUMS";
+        assert!(ours(Command::new("sh").args(["-c", verify])));
+        std::fs::write(dist.join(SUMS), sums.to_uppercase()).unwrap();
+        assert!(!ours(Command::new("sh").args(["-c", verify])));
     }
 }

@@ -142,7 +142,7 @@ mod tests {
             ),
             // core::ptr::drop_in_place<rustls::msgs::message::Message>
             (
-                "_ZN4core3ptr55drop_in_place$LT$rustls..msgs..message..Message$GT$17h0123456789abcdefE",
+                "_ZN4core3ptr51drop_in_place$LT$rustls..msgs..message..Message$GT$17h0123456789abcdefE",
                 "rustls",
             ),
             ("_ZN4core3fmt9Formatter3pad17h0123456789abcdefE", "std"),

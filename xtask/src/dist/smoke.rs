@@ -1,5 +1,5 @@
 //! The main job with the very program that is shipped, natively or under an emulator: enrolled over
-//! TLS, driven, scanned, cut off, queued, reconciled. Then what it costs when it is idle.
+//! TLS, idle, driven, cut off, queued, reconciled, scanned.
 //! Never a stand-in: the bridge is the real one, and the link is really cut.
 
 mod idle;
@@ -53,14 +53,21 @@ pub(super) fn run(built: &Built, bridge: &Path, budget: &Budget) -> Result<()> {
     };
     offline_verbs(&world, &options, target)?;
     let mut node = world.online_node(&options)?;
+    // An emulator has memory and threads of its own.
+    let process = node.agent.id().filter(|_| is_native(target));
+    if let Some(process) = process {
+        first_reports(&world, &node.id)?;
+        let faults = idle::faults(process, &world.link, &budget.idle)?;
+        ensure!(faults.is_empty(), "idle: {}", faults.join("; "));
+    }
     driven(&world, &node.id)?;
     queued(&world, &node.id, &node.agent)?;
     scanned(&world, &node.id)?;
-    // An emulator has memory and threads of its own.
-    if is_native(target) {
-        let process = node.agent.id().context("the agent's process")?;
-        let faults = idle::faults(process, &world.link, &budget.idle)?;
-        ensure!(faults.is_empty(), "idle: {}", faults.join("; "));
+    if let Some(process) = process {
+        say(format!(
+            "    after all that: {}",
+            idle::Moment::of(process)?
+        ));
     }
     node.agent.stop()?;
     say(format!(
@@ -106,6 +113,20 @@ fn offline_verbs(
         .context("inventory")?;
     say("    alone: a Debian root scanned, a document run, an inventory taken");
     Ok(())
+}
+
+/// Waits for the first inventory and patch scan: an agent is idle only after them.
+fn first_reports(world: &World, node: &str) -> Result<()> {
+    until("the first patch scan is here", PATIENCE, || {
+        let input = json!({"InstanceIds": [node]});
+        let answer = world.api.call("DescribeInstancePatchStates", &input)?;
+        Ok(answer.pointer("/InstancePatchStates/0").map(drop))
+    })?;
+    until("the first inventory is here", PATIENCE, || {
+        let input = json!({"InstanceId": node, "TypeName": "AWS:Application"});
+        let answer = world.api.call("ListInventoryEntries", &input)?;
+        Ok(answer.pointer("/Entries/0").map(drop))
+    })
 }
 
 /// A command while the link is up.

@@ -5,6 +5,7 @@ use crate::ground::Ground;
 use crate::measure::{anonymous_kib, median, pss_kib, threads};
 use crate::table::{Budget, Row};
 use anyhow::{Context as _, Result};
+use holdfast_cross::budgets;
 use holdfast_e2e::{Agent, AgentOptions, Api, until};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -46,8 +47,10 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let program = &ground.programs.agent;
     let bytes = std::fs::metadata(program)?.len();
     let linkage = linkage(program)?;
+    let budget = budgets::all()?.agent;
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let size = Row::new("agent, stripped size", "MB", bytes as f64 / 1e6)
-        .within(Budget::AtMost(2.4))
+        .within(Budget::AtMost(budget.size_bytes(&target)? as f64 / 1e6))
         .noted(format!("profile `agent`; {linkage}"));
     let folder = ground.folder()?;
     let mut bridge = ground.bridge(&folder)?;
@@ -86,10 +89,10 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let rows = vec![
         size,
         Row::new("agent, idle PSS", "MiB", median(&pss)?)
-            .within(Budget::AtMost(2.5))
+            .within(Budget::AtMost(budget.idle.pss_mib))
             .noted(own),
         Row::new("agent, idle threads", "", count)
-            .within(Budget::AtMost(1.0))
+            .within(Budget::AtMost(f64::from(budget.idle.threads)))
             .noted(how),
     ];
     agent.stop()?;

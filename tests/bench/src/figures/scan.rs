@@ -5,11 +5,13 @@ use crate::ground::Ground;
 use crate::measure::{Usage, median, run};
 use crate::table::{Budget, Row};
 use anyhow::{Context as _, Result};
+use holdfast_cross::budgets;
 
 pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     let agent = ground.programs.agent.to_str().context("the agent's path")?;
     let ours = || run(agent, &["patch", "scan", "--json"]);
     let apt = || run("apt", &["list", "--upgradable"]);
+    let budget = budgets::all()?.scan;
     let rounds = ground.or_quick(11, 3);
     ours().context("patch scan")?;
     apt().context("apt list --upgradable")?;
@@ -29,11 +31,11 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     };
     Ok(vec![
         pair("patch scan, time", "ms", |usage| usage.wall_s * 1000.0)?
-            .within(Budget::PartOfPeer(0.25)),
+            .within(Budget::PartOfPeer(budget.time_part_of_apt)),
         pair("patch scan, peak memory", "MiB", |usage| {
             usage.peak_kib / 1024.0
         })?
-        .within(Budget::PartOfPeer(0.05)),
+        .within(Budget::PartOfPeer(budget.memory_part_of_apt)),
         pair("patch scan, processor time", "ms", |usage| {
             usage.cpu_s * 1000.0
         })?,

@@ -75,20 +75,19 @@ fn component(line: &str) -> Option<Value> {
     let (package, licence, source) = (parts.next()?, parts.next()?, parts.next()?);
     let mut words = package.split_whitespace();
     let (name, version) = (words.next()?, words.next()?.strip_prefix('v')?);
-    let mut component = json!({
+    // Old manifests write `/` where SPDX has `OR`.
+    let licences =
+        (!licence.is_empty()).then(|| json!([{"expression": licence.replace('/', " OR ")}]));
+    let sources = (!source.is_empty()).then(|| json!([{"type": "vcs", "url": source}]));
+    let component = json!({
         "type": "library",
         "bom-ref": format!("pkg:cargo/{name}@{version}"),
         "name": name,
         "version": version,
         "purl": format!("pkg:cargo/{name}@{version}"),
+        "licenses": licences.unwrap_or_else(|| json!([])),
+        "externalReferences": sources.unwrap_or_else(|| json!([])),
     });
-    if !licence.is_empty() {
-        // Old manifests write `/` where SPDX has `OR`.
-        component["licenses"] = json!([{"expression": licence.replace('/', " OR ")}]);
-    }
-    if !source.is_empty() {
-        component["externalReferences"] = json!([{"type": "vcs", "url": source}]);
-    }
     Some(component)
 }
 

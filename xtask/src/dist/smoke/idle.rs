@@ -43,6 +43,18 @@ impl Moment {
     }
 }
 
+impl std::fmt::Display for Moment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "PSS {:.2} MiB, {:.2} MiB of it anonymous, {} threads",
+            kib_to_mib(self.pss_kib),
+            kib_to_mib(self.anonymous_kib),
+            self.threads
+        )
+    }
+}
+
 fn number(text: &str, name: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name));
     let word = line.and_then(|line| line.split_whitespace().next());
@@ -93,14 +105,13 @@ pub(super) fn faults(process: u32, link: &Link, budget: &Idle) -> Result<Vec<Str
     let last = Moment::of(process)?;
     let seconds = started.elapsed().as_secs_f64();
     let floor = budget.pss_mib_floor.map_or_else(String::new, |floor| {
-        format!(", {:.2} above the floor", kib_to_mib(last.pss_kib) - floor)
+        format!(
+            " ({:.2} MiB above the floor)",
+            kib_to_mib(last.pss_kib) - floor
+        )
     });
     say(format!(
-        "    idle: PSS {:.2} MiB{floor}; {:.2} MiB of it anonymous; {} threads; from {seconds:.0} s: \
-         {:.0} wake-ups and {:.0} B of TLS an hour",
-        kib_to_mib(last.pss_kib),
-        kib_to_mib(last.anonymous_kib),
-        last.threads,
+        "    idle: {last}{floor}; from {seconds:.0} s: {:.0} wake-ups and {:.0} B of TLS an hour",
         per_hour(last.slept.saturating_sub(first.slept), seconds),
         per_hour(link.bytes().saturating_sub(bytes), seconds),
     ));
