@@ -48,9 +48,11 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     let mut survivors = Vec::new();
     for mutant in chosen {
         let started = Instant::now();
-        scratch.plant(mutant)?;
+        // Of the copy, which nobody edits meanwhile.
+        let source = read(&scratch.tree, mutant)?;
+        scratch.write(mutant.file, mutant.apply(&source)?.as_bytes())?;
         let outcome = scratch.attack();
-        scratch.heal(mutant)?;
+        scratch.write(mutant.file, source.as_bytes())?;
         let seconds = started.elapsed().as_secs();
         match outcome.with_context(|| mutant.name)?.found {
             Some((worlds, what)) => {
@@ -113,15 +115,6 @@ impl Scratch {
         let folder = path.parent().context("a folder")?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         fs::write(&path, content).with_context(|| path.display().to_string())
-    }
-
-    fn plant(&self, mutant: &Mutant) -> Result<()> {
-        let source = read(&self.root, mutant)?;
-        self.write(mutant.file, mutant.apply(&source)?.as_bytes())
-    }
-
-    fn heal(&self, mutant: &Mutant) -> Result<()> {
-        self.write(mutant.file, read(&self.root, mutant)?.as_bytes())
     }
 
     /// Builds the simulated world of the copy, and runs it until an invariant breaks.
