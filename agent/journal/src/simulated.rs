@@ -21,6 +21,8 @@ pub enum Fault {
     PowerCut(u64),
     /// The files may hold no more than this many bytes together.
     Capacity(u64),
+    /// Nothing can be changed, as on a file system mounted again after an error.
+    ReadOnly,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -44,6 +46,7 @@ struct Disk {
     power_cut: Option<u64>,
     powerless: bool,
     capacity: Option<u64>,
+    read_only: bool,
     changes: u64,
     written_bytes: u64,
 }
@@ -74,6 +77,7 @@ impl SimStorage {
             Fault::SyncFails(after) => disk.sync_fails = Some(after),
             Fault::PowerCut(after) => disk.power_cut = Some(after),
             Fault::Capacity(bytes) => disk.capacity = Some(bytes),
+            Fault::ReadOnly => disk.read_only = true,
         }
     }
 
@@ -83,6 +87,7 @@ impl SimStorage {
         disk.sync_fails = None;
         disk.power_cut = None;
         disk.capacity = None;
+        disk.read_only = false;
     }
 
     /// The disk after a power cut: each sector written since its last sync is there or not, as `seed`
@@ -94,6 +99,7 @@ impl SimStorage {
         let mut after = Disk {
             next_inode: disk.next_inode,
             capacity: disk.capacity,
+            read_only: disk.read_only,
             ..Disk::default()
         };
         let mut names: BTreeMap<_, _> = disk.durable_files.clone();
@@ -209,8 +215,16 @@ impl Disk {
         Ok(())
     }
 
-    fn change(&mut self) -> io::Result<()> {
+    fn check_writable(&self) -> io::Result<()> {
         self.check_power()?;
+        if self.read_only {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        Ok(())
+    }
+
+    fn change(&mut self) -> io::Result<()> {
+        self.check_writable()?;
         self.changes += 1;
         if strikes(&mut self.power_cut) {
             self.powerless = true;
@@ -326,7 +340,7 @@ impl Storage for SimStorage {
 
     fn write_at(&self, file: &SimHandle, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk();
-        disk.check_power()?;
+        disk.check_writable()?;
         let cut = disk.change();
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let file = disk.file(file.inode)?;
