@@ -63,6 +63,8 @@ pub(crate) struct Store {
 /// What the bridge has taken of a stream, for whoever keeps the accounts.
 #[derive(Debug)]
 pub(crate) enum Heard {
+    /// A hello was accepted.
+    Greeted { node: NodeId, connection: u64 },
     /// A hello: the bridge goes on above `last`. `before`: where a life of the outbox begins that
     /// it does not know.
     Opened {
@@ -142,6 +144,8 @@ pub(crate) struct Bridge {
     sessions: BTreeMap<NodeId, Session>,
     incoming: Vec<Arrived>,
     out: Vec<Out>,
+    /// How long certificates are good.
+    pub(crate) life_ms: u64,
     /// How far the bridge's clock has jumped.
     pub(crate) clock_jump_ms: i64,
     /// What nodes said that contradicts what was known of them.
@@ -151,7 +155,7 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(sealer: Sealer) -> Self {
+    pub(crate) fn new(sealer: Sealer, life_ms: u64) -> Self {
         Self {
             store: Store::default(),
             up: true,
@@ -161,6 +165,7 @@ impl Bridge {
             sessions: BTreeMap::new(),
             incoming: Vec::new(),
             out: Vec::new(),
+            life_ms,
             clock_jump_ms: 0,
             contradictions: Vec::new(),
             heard: Vec::new(),

@@ -132,8 +132,15 @@ pub fn run(seed: u64) -> Result<Summary, Violation> {
     run_case(&Case::from(seed))
 }
 
+/// A panic is a violation like any other: it must not hide its seed.
 fn run_case(case: &Case) -> Result<Summary, Violation> {
-    world::World::new(case, false)?.run().1
+    let world = || world::World::new(case, false)?.run().1;
+    std::panic::catch_unwind(world).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let what = format!("a panic: {}", text.unwrap_or("without a text"));
+        Err(Violation::new(0, what))
+    })
 }
 
 /// Runs a world and tells what happened in it, a line an event.

@@ -9,11 +9,13 @@ use holdfast_agent_core::{
 };
 use holdfast_agent_store::Op;
 use holdfast_journal::SimStorage;
+use holdfast_protocol::enrol::Renewal;
 use holdfast_protocol::report::{Cell, Row, Table, TypeName};
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Class, OutputStream, Platform};
-use holdfast_protocol::{CommandId, NodeId};
+use holdfast_protocol::{CommandId, NodeId, Nonce};
+use ring::signature::Ed25519KeyPair;
 use std::collections::BTreeMap;
 
 /// Milliseconds since 1970 when a world begins.
@@ -25,7 +27,15 @@ const DAY_MS: u64 = 86_400_000;
 pub(crate) enum Action {
     /// Work waits for the disk.
     Disk,
-    Connect(Attempt),
+    /// As the node, or to enrol again.
+    Connect {
+        attempt: Attempt,
+        enrols: bool,
+    },
+    /// A fresh key and a request for its certificate.
+    MakeRenewal(Nonce),
+    /// A certificate has come.
+    Install(Vec<u8>),
     Disconnect(Attempt),
     /// A publish of the living connection.
     Publish {
@@ -76,10 +86,13 @@ pub(crate) struct Machine {
     pub(crate) gathered: Option<Table>,
     /// Whether a power cut is armed in the storage.
     pub(crate) power_cut_armed: bool,
+    /// The certificate in use, and how many came before it; both durable.
+    pub(crate) certificate: CertificateLife,
+    renewals: u64,
 }
 
 impl Machine {
-    pub(crate) fn new(node: NodeId, root: PublicKey, random: &mut Random) -> Self {
+    pub(crate) fn new(node: NodeId, root: PublicKey, life_ms: u64, random: &mut Random) -> Self {
         // Few, in some worlds: then they are swept, and a replay is all that brings a command back.
         let tombstones_max = if random.one_in(3) { 8 } else { 64 };
         let packages = (0..random.between(1, 6)).map(|n| (format!("package-{n}"), 1));
@@ -101,7 +114,69 @@ impl Machine {
             packages: packages.collect(),
             gathered: None,
             power_cut_armed: false,
+            certificate: CertificateLife {
+                issued_unix_ms: EPOCH_UNIX_MS,
+                expires_unix_ms: EPOCH_UNIX_MS + life_ms,
+            },
+            renewals: 0,
         }
+    }
+
+    /// A machine with the same disk and identity.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            node: self.node,
+            root: self.root,
+            tombstones_max: self.tombstones_max,
+            storage: self.storage.copy(),
+            disk: None,
+            core: None,
+            life: 0,
+            boot: self.boot,
+            booted_at: 0,
+            suspended_until: 0,
+            processes: BTreeMap::new(),
+            work: Vec::new(),
+            disk_busy: false,
+            tick_at: None,
+            packages: self.packages.clone(),
+            gathered: None,
+            power_cut_armed: false,
+            certificate: self.certificate,
+            renewals: self.renewals,
+        }
+    }
+
+    /// The key of a certificate, by its number.
+    fn key(&self, number: u64) -> Option<Ed25519KeyPair> {
+        let mut seed = [0; 32];
+        for (to, from) in seed.iter_mut().rev().zip(number.to_le_bytes()) {
+            *to = from;
+        }
+        for (to, from) in seed.iter_mut().zip(self.node.as_str().bytes()) {
+            *to ^= from;
+        }
+        Ed25519KeyPair::from_seed_unchecked(&seed).ok()
+    }
+
+    /// A request for a certificate of the next key, which is durable.
+    pub(crate) fn renewal(&self, nonce: Nonce) -> Option<Input> {
+        let (old, fresh) = (self.key(self.renewals)?, self.key(self.renewals + 1)?);
+        let renewal = Box::new(Renewal::new(nonce, self.node, &old, &fresh)?);
+        Some(Input::RenewalReady { renewal })
+    }
+
+    /// A certificate is made durable and used from here on.
+    pub(crate) fn install(&mut self, bytes: &[u8]) -> Option<Input> {
+        let (issued, rest) = bytes.split_first_chunk()?;
+        let expires = rest.first_chunk()?;
+        self.certificate = CertificateLife {
+            issued_unix_ms: u64::from_le_bytes(*issued),
+            expires_unix_ms: u64::from_le_bytes(*expires),
+        };
+        self.renewals = self.renewals + 1;
+        let certificate = self.certificate;
+        Some(Input::Installed { certificate })
     }
 
     /// The machine's own clock.
@@ -114,10 +189,7 @@ impl Machine {
             node: self.node,
             root: self.root,
             bridges: 2,
-            certificate: CertificateLife {
-                issued_unix_ms: EPOCH_UNIX_MS,
-                expires_unix_ms: EPOCH_UNIX_MS + 90 * DAY_MS,
-            },
+            certificate: self.certificate,
             agent_version: heapless::String::new(),
             platform: Platform::default(),
             document_platform: holdfast_documents::Platform::Linux,
@@ -215,11 +287,11 @@ impl Machine {
                 Effect::Connect {
                     attempt, identity, ..
                 } => {
-                    // Certificates outlive a world, so nobody enrols again in one.
-                    if matches!(identity, LinkIdentity::Node { .. }) {
-                        actions.push(Action::Connect(attempt));
-                    }
+                    let enrols = matches!(identity, LinkIdentity::Enrol { .. });
+                    actions.push(Action::Connect { attempt, enrols });
                 }
+                Effect::MakeRenewal { nonce } => actions.push(Action::MakeRenewal(nonce)),
+                Effect::Install { certificate } => actions.push(Action::Install(certificate)),
                 Effect::Disconnect { attempt, .. } => actions.push(Action::Disconnect(attempt)),
                 Effect::Send {
                     topic, frame, qos, ..
@@ -233,10 +305,7 @@ impl Machine {
                 Effect::Kill { command, .. } => actions.push(Action::Kill(command)),
                 Effect::Reboot { .. } => actions.push(Action::Reboot),
                 Effect::Gather(what) => actions.push(Action::Gather(what)),
-                Effect::MakeRenewal { .. }
-                | Effect::Install { .. }
-                | Effect::Log { .. }
-                | Effect::Stopped => {}
+                Effect::Log { .. } | Effect::Stopped => {}
             }
         }
         if !self.work.is_empty() && !self.disk_busy {

@@ -16,6 +16,9 @@ use streams::{Account, Streams};
 /// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival.
 const EXPIRY_SLACK_MS: u64 = 10_000;
 
+/// How often the hello of another copy may be accepted, before the chain of tokens must have shown it.
+const CLONE_TURNS_MAX: u32 = 2;
+
 type Key = (NodeId, CommandId, u8);
 
 /// What was seen.
@@ -36,6 +39,9 @@ pub(crate) struct Witness {
     ends: BTreeMap<(NodeId, CommandId), StatusDetails>,
     /// Invocations of a command that were ever sent, once it had met too many errors.
     stopped: BTreeMap<CommandId, BTreeSet<NodeId>>,
+    /// Which machine's hello was accepted last of a node that has a copy, and how often it was
+    /// another's than before.
+    clones: BTreeMap<NodeId, (Option<usize>, u32)>,
     streams: Streams,
     backup: Account,
 }
@@ -160,6 +166,27 @@ impl Witness {
     /// A node forgets what came after its image.
     pub(crate) fn rolled_back(&mut self, node: NodeId) {
         self.rolled_back.insert(node);
+    }
+
+    /// A node has a copy from here on.
+    pub(crate) fn cloned(&mut self, node: NodeId) {
+        self.rolled_back(node);
+        self.clones.insert(node, (None, 0));
+    }
+
+    /// A machine's hello was accepted. Copies take turns twice at most: then the chain of tokens
+    /// tells that there are two.
+    pub(crate) fn greeted(&mut self, node: NodeId, machine: usize) -> Result<(), String> {
+        let Some((last, turns)) = self.clones.get_mut(&node) else {
+            return Ok(());
+        };
+        if last.replace(machine).is_some_and(|last| last != machine) {
+            *turns += 1;
+        }
+        if *turns > CLONE_TURNS_MAX && !self.amnesia {
+            return Err(format!("{node} and its copy are let in, turn by turn"));
+        }
+        Ok(())
     }
 
     /// Whether a node's disk was ever rolled back.

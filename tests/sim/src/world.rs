@@ -7,7 +7,7 @@ mod fleet;
 mod hostile;
 mod link;
 
-use crate::bridge::{Bridge, Out};
+use crate::bridge::{Bridge, Heard, Out};
 use crate::machine::Machine;
 use crate::random::Random;
 use crate::witness::Witness;
@@ -17,7 +17,7 @@ use holdfast_agent_core::{Attempt, Gathering, Input};
 use holdfast_protocol::enrol::public_key;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Class;
-use holdfast_protocol::{CommandId, NodeId};
+use holdfast_protocol::{CommandId, NodeId, Nonce};
 use link::Connection;
 use ring::signature::Ed25519KeyPair;
 use std::cmp::Reverse;
@@ -61,6 +61,7 @@ enum Event {
         machine: usize,
         life: u32,
         attempt: Attempt,
+        enrols: bool,
     },
     Up {
         connection: u64,
@@ -94,6 +95,18 @@ enum Event {
         life: u32,
         what: Gathering,
     },
+    /// A fresh key and its request are durable.
+    Renewal {
+        machine: usize,
+        life: u32,
+        nonce: Nonce,
+    },
+    /// A certificate is durable.
+    Installed {
+        machine: usize,
+        life: u32,
+        certificate: Vec<u8>,
+    },
     Commit,
     BridgeTick,
     Submit,
@@ -117,6 +130,8 @@ pub(crate) struct World {
     planned: u32,
     handled: u64,
     machines: Vec<Machine>,
+    /// How many of them are not copies.
+    originals: usize,
     bridge: Bridge,
     /// Serial of the bridge's signing key.
     serial: u32,
@@ -147,9 +162,19 @@ impl World {
         let sealer = hostile::certified(&root, 1, pair(2)?);
         let root_key = public_key(&root).unwrap_or_default();
         let count = random.between(1, 4);
+        // In some worlds certificates are renewed and run out every few minutes.
+        let life_ms = if random.one_in(4) {
+            random.between(150_000, 400_000)
+        } else {
+            90 * 86_400_000
+        };
         let machines: Vec<Machine> = (0..count)
-            .map(|_| Machine::new(NodeId::from_random(random.bytes()), root_key, &mut random))
+            .map(|_| {
+                let node = NodeId::from_random(random.bytes());
+                Machine::new(node, root_key, life_ms, &mut random)
+            })
             .collect();
+        let originals = machines.len();
         let links = machines.iter().map(|_| true).collect();
         let mut world = Self {
             now: 0,
@@ -160,7 +185,8 @@ impl World {
             planned: 0,
             handled: 0,
             machines,
-            bridge: Bridge::new(sealer),
+            originals,
+            bridge: Bridge::new(sealer, life_ms),
             serial: 1,
             commit_due: false,
             links,
@@ -315,6 +341,8 @@ impl World {
             | Event::Connect { machine, .. }
             | Event::Output { machine, .. }
             | Event::Exit { machine, .. }
+            | Event::Renewal { machine, .. }
+            | Event::Installed { machine, .. }
             | Event::Gathered { machine, .. } => Some(*machine),
             Event::Down { connection, .. } | Event::MachineLost { connection } => {
                 self.connections.get(connection).map(|c| c.machine)
@@ -347,7 +375,18 @@ impl World {
                 machine,
                 life,
                 attempt,
-            } => self.connect(machine, life, attempt)?,
+                enrols,
+            } => self.connect(machine, life, attempt, enrols)?,
+            Event::Renewal {
+                machine,
+                life,
+                nonce,
+            } => self.process(machine, life, |machine| machine.renewal(nonce))?,
+            Event::Installed {
+                machine,
+                life,
+                certificate,
+            } => self.process(machine, life, |machine| machine.install(&certificate))?,
             Event::Up { connection, packet } => self.arrive_up(connection, packet),
             Event::Down { connection, packet } => self.arrive_down(connection, packet)?,
             Event::MachineLost { connection } => self.machine_lost(connection)?,
@@ -439,9 +478,15 @@ impl World {
     /// What must hold at every moment.
     fn check(&mut self) -> Result<(), Violation> {
         for heard in std::mem::take(&mut self.bridge.heard) {
-            self.witness
-                .hears(&heard)
-                .map_err(|why| self.violation(why))?;
+            let heard = match heard {
+                Heard::Greeted { node, connection } => {
+                    let connection = self.connections.get(&connection);
+                    let machine = connection.map(|c| c.machine).filter(|_| !self.peace);
+                    machine.map_or(Ok(()), |machine| self.witness.greeted(node, machine))
+                }
+                Heard::Opened { .. } | Heard::Record { .. } => self.witness.hears(&heard),
+            };
+            heard.map_err(|why| self.violation(why))?;
         }
         for (node, what) in std::mem::take(&mut self.bridge.contradictions) {
             // A disk that forgot what it told may tell it otherwise; the first result stays.

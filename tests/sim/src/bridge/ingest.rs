@@ -6,10 +6,11 @@ use holdfast_bridge_core::invocation::{Event, Stage};
 use holdfast_bridge_core::report::{self, Applied, BASES_MAX};
 use holdfast_bridge_core::stream::{self, Acceptance};
 use holdfast_bridge_core::token::Verdict;
-use holdfast_protocol::bounded::{List, Text};
+use holdfast_protocol::bounded::{Bytes, List, Text};
 use holdfast_protocol::down::{
     Ack, Cancel, Down, HelloRefusal, HelloRefusalReason, HelloReply, Resync,
 };
+use holdfast_protocol::enrol::{Outcome, Renewal, Reply, Request};
 use holdfast_protocol::report::Report;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
@@ -34,10 +35,47 @@ impl Bridge {
                 }
             }
             Ok(Up::Answer(answer)) => self.answer(now, node, answer),
-            Ok(Up::Record { .. } | Up::Presence(_) | Up::Renewal(_) | Up::Enrol(_)) => {}
+            Ok(Up::Renewal(renewal)) => {
+                if let Some(reply) = self.issue(now, &renewal) {
+                    self.send(node, &Down::Renewed(reply), None);
+                }
+            }
+            Ok(Up::Enrol(request)) => self.enrol(now, incoming, &request),
+            Ok(Up::Record { .. } | Up::Presence(_)) => {}
             Err(why) => self
                 .contradictions
                 .push((node, format!("sent what cannot be read: {why}"))),
+        }
+    }
+
+    /// A certificate for a fresh key, which both keys have asked for.
+    fn issue(&self, now: u64, renewal: &Renewal) -> Option<Reply> {
+        if !renewal.verify() {
+            return None;
+        }
+        let unix = self.unix_ms(now);
+        let life = [unix.to_le_bytes(), (unix + self.life_ms).to_le_bytes()];
+        let outcome = Outcome::Issued {
+            node: renewal.node,
+            certificate: Bytes::new(life.concat()).ok()?,
+            unix_ms: unix,
+        };
+        Reply::new(renewal.nonce, renewal.key, &outcome, &self.sealer).ok()
+    }
+
+    /// Who comes without a good certificate is answered on the topic of the request.
+    fn enrol(&mut self, now: u64, incoming: &Incoming, request: &Request) {
+        let Request::Renew(renewal) = request else {
+            return;
+        };
+        let reply = self.issue(now, renewal);
+        if let Some(frame) = reply.and_then(|reply| reply.to_frame().ok()) {
+            self.out.push(Out::Publish {
+                connection: incoming.connection,
+                packet: 0,
+                topic: Topic::EnrolReply(renewal.nonce),
+                frame,
+            });
         }
     }
 
@@ -85,11 +123,14 @@ impl Bridge {
             };
             return self.send(node, &Down::HelloRefusal(refusal), None);
         }
-        self.accept(now, node, hello, random);
+        self.accept(now, incoming, hello, random);
     }
 
-    fn accept(&mut self, now: u64, node: NodeId, hello: &Hello, random: [u8; 16]) {
+    fn accept(&mut self, now: u64, incoming: &Incoming, hello: &Hello, random: [u8; 16]) {
+        let node = incoming.node;
         let unix = self.unix_ms(now);
+        let connection = incoming.connection;
+        self.heard.push(Heard::Greeted { node, connection });
         let row = self.store.nodes.entry(node).or_default();
         let chain = self
             .tokens

@@ -4,7 +4,7 @@
 use super::{Event, World};
 use crate::Violation;
 use crate::random::Random;
-use holdfast_journal::Fault as DiskFault;
+use holdfast_journal::{Fault as DiskFault, Storage as _};
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -19,7 +19,10 @@ pub(super) enum Fault {
     Reboot { machine: usize },
     SyncFails { machine: usize },
     DiskFull { machine: usize, ms: u64 },
+    ReadOnly { machine: usize, ms: u64 },
     DiskMends { machine: usize },
+    BitFlips { machine: usize, pick: u64 },
+    Cloned { machine: usize },
     Sleep { machine: usize, ms: u64 },
     Replay { machine: usize, pick: usize },
     Forge { machine: usize, kind: u64 },
@@ -37,7 +40,7 @@ impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 27) {
+        match random.between(0, 30) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
             7 | 8 => {
@@ -67,6 +70,12 @@ impl Fault {
                 let kind = random.between(0, 4);
                 Self::Forge { machine, kind }
             }
+            27 => Self::ReadOnly { machine, ms },
+            28 => {
+                let pick = random.next();
+                Self::BitFlips { machine, pick }
+            }
+            29 => Self::Cloned { machine },
             25 | 26 => {
                 let bare = random.one_in(2);
                 Self::Rotate { bare }
@@ -116,6 +125,14 @@ impl World {
                     self.after(ms, Event::Fault(Fault::DiskMends { machine }));
                 }
             }
+            Fault::ReadOnly { machine, ms } => {
+                if let Some(mounted) = self.machines.get(machine) {
+                    mounted.storage.arm(DiskFault::ReadOnly);
+                    self.after(ms, Event::Fault(Fault::DiskMends { machine }));
+                }
+            }
+            Fault::BitFlips { machine, pick } => self.flip(machine, pick),
+            Fault::Cloned { machine } => self.clone_machine(machine),
             Fault::DiskMends { machine } => {
                 if let Some(machine) = self.machines.get(machine).filter(|m| !m.power_cut_armed) {
                     machine.storage.disarm();
@@ -221,6 +238,42 @@ impl World {
         self.bridge.up = true;
     }
 
+    /// A bit of a machine's disk turns over while the agent is not running: what it held may be lost,
+    /// the agent starts all the same, and says what is missing.
+    fn flip(&mut self, index: usize, pick: u64) {
+        let Some(machine) = self.machines.get_mut(index) else {
+            return;
+        };
+        let Ok(files) = machine.storage.list() else {
+            return;
+        };
+        let bytes: u64 = files.iter().map(|file| file.bytes).sum();
+        let mut bit = pick % (bytes * 8).max(1);
+        machine.die();
+        for file in files {
+            if bit < file.bytes * 8 {
+                machine.storage.flip(&file.name, bit);
+                break;
+            }
+            bit -= file.bytes * 8;
+        }
+        self.witness.rolled_back(machine.node);
+        self.cut(index);
+        self.start(index, false);
+    }
+
+    /// Somebody starts a copy of a machine, identity and all.
+    fn clone_machine(&mut self, index: usize) {
+        let Some(machine) = self.machines.get(index).filter(|_| !self.peace) else {
+            return;
+        };
+        let copy = machine.copy();
+        self.witness.cloned(machine.node);
+        self.machines.push(copy);
+        self.links.push(true);
+        self.start(self.machines.len() - 1, true);
+    }
+
     /// The disk of a machine goes back to an older image.
     fn roll_back(&mut self, index: usize) {
         let Some(image) = self.images.get(&index) else {
@@ -256,6 +309,14 @@ impl World {
         for machine in &mut self.machines {
             machine.storage.disarm();
         }
+        // The operator has found the copies, and takes them away.
+        for index in self.originals..self.machines.len() {
+            if let Some(copy) = self.machines.get_mut(index) {
+                copy.die();
+            }
+            self.cut(index);
+        }
+        self.machines.truncate(self.originals);
         Ok(())
     }
 }

@@ -136,7 +136,32 @@ impl World {
                         },
                     );
                 }
-                Action::Connect(attempt) => {
+                Action::MakeRenewal(nonce) => {
+                    let ms = self.random.between(10, 500);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Renewal {
+                            machine,
+                            life,
+                            nonce,
+                        },
+                    );
+                }
+                Action::Install(certificate) => {
+                    self.say(|| format!("{node}: a certificate has come"));
+                    let ms = self.random.between(10, 500);
+                    let machine = index;
+                    self.after(
+                        ms,
+                        Event::Installed {
+                            machine,
+                            life,
+                            certificate,
+                        },
+                    );
+                }
+                Action::Connect { attempt, enrols } => {
                     let ms = self.random.between(5, 400);
                     let machine = index;
                     self.after(
@@ -145,6 +170,7 @@ impl World {
                             machine,
                             life,
                             attempt,
+                            enrols,
                         },
                     );
                 }

@@ -29,10 +29,18 @@ impl World {
         index: usize,
         life: u32,
         attempt: Attempt,
+        enrols: bool,
     ) -> Result<(), Violation> {
+        let unix = self.bridge.unix_ms(self.now);
+        let expires = self
+            .machines
+            .get(index)
+            .map(|m| m.certificate.expires_unix_ms);
         let link = self.links.get(index).copied().unwrap_or(false);
         let fault = if !link || !self.bridge.up {
             Some(LinkFault::Tcp)
+        } else if !enrols && expires.is_some_and(|expires| expires <= unix) {
+            Some(LinkFault::CertificateExpired)
         } else if !self.peace && self.random.one_in(30) {
             Some(LinkFault::Tls)
         } else {
