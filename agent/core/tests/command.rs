@@ -31,6 +31,23 @@ fn the_transport_is_acknowledged_only_after_the_command_is_durable() {
 }
 
 #[test]
+fn a_command_whose_time_passed_while_the_disk_failed_does_not_begin() {
+    let mut node = Node::online();
+    let mut short = command(1, &one());
+    short.expires_unix_ms = NOW + 10_000;
+    node.hold = true;
+    node.send_command(short);
+    node.persist_one();
+    node.wait(20_000);
+    node.let_go();
+    assert!(node.runs().is_empty());
+    assert_eq!(
+        node.states(1),
+        [InProgress, Refused(RefusalReason::Expired)]
+    );
+}
+
+#[test]
 fn a_step_begins_only_after_that_is_durable() {
     let mut node = Node::online();
     node.hold = true;

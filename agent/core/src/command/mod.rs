@@ -217,16 +217,15 @@ impl Commands {
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
-            let state = InvocationState::Refused(holdfast_protocol::up::RefusalReason::Expired);
-            self.finish(
-                ctx,
-                now,
-                id,
-                state,
-                Vec::new(),
-                "its delivery time had passed",
-            );
+            self.finish_expired(ctx, now, id);
         }
+    }
+
+    /// Ends a command of which no step has begun in its time.
+    fn finish_expired(&mut self, ctx: &mut Context, now: Monotonic, id: CommandId) {
+        let state = InvocationState::Refused(holdfast_protocol::up::RefusalReason::Expired);
+        let detail = "its delivery time had passed";
+        self.finish(ctx, now, id, state, Vec::new(), detail);
     }
 
     /// Writes a result: the update, and the tombstone in place of the entry.

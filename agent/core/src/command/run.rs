@@ -94,6 +94,11 @@ impl Commands {
         let Phase::Beginning(execution) = &mut held.phase else {
             return;
         };
+        // A disk that could not be written to may have taken longer than the command had.
+        let is_first = execution.unbegun(ctx.record.clock.boot()).is_none();
+        if is_first && held.command.expires_unix_ms <= ctx.record.clock.certain(now) {
+            return self.finish_expired(ctx, now, id);
+        }
         if self.stopping {
             execution.kill(KillReason::Stopping);
         } else if held.cancelled {
