@@ -175,13 +175,17 @@ impl Execution {
     }
 
     fn cut_short(&mut self, why: KillReason) -> Next {
+        let [stdout, stderr] = std::mem::take(&mut self.written);
+        let mut written = (stdout.total, stderr.total);
         for step in self
             .plan
             .steps
             .get(self.results.len()..)
             .unwrap_or_default()
         {
-            let skipped = result(step, StepState::Skipped, 0, "the command was stopped");
+            let mut skipped = result(step, StepState::Skipped, 0, "the command was stopped");
+            // The first may have run before its reboot: what it wrote then is told.
+            (skipped.stdout_bytes, skipped.stderr_bytes) = std::mem::take(&mut written);
             self.results.push(skipped);
         }
         match why {
