@@ -63,7 +63,7 @@ pub(crate) struct Store {
 /// What the bridge has taken of a stream, for whoever keeps the accounts.
 #[derive(Debug)]
 pub(crate) enum Heard {
-    /// A hello was accepted.
+    /// A session is open: the token of its hello's reply is durable on the node.
     Greeted { node: NodeId, connection: u64 },
     /// A hello: the bridge goes on above `last`. `before`: where a life of the outbox begins that
     /// it does not know.

@@ -73,6 +73,8 @@ pub(crate) struct Machine {
     pub(crate) life: u32,
     boot: u64,
     booted_at: u64,
+    /// Whether the machine has no power.
+    pub(crate) off: bool,
     /// Until when the machine is suspended.
     pub(crate) suspended_until: u64,
     pub(crate) processes: BTreeMap<CommandId, Process>,
@@ -106,6 +108,7 @@ impl Machine {
             life: 0,
             boot: random.next(),
             booted_at: 0,
+            off: false,
             suspended_until: 0,
             processes: BTreeMap::new(),
             work: Vec::new(),
@@ -134,6 +137,7 @@ impl Machine {
             life: 0,
             boot: self.boot,
             booted_at: 0,
+            off: false,
             suspended_until: 0,
             processes: BTreeMap::new(),
             work: Vec::new(),
@@ -174,7 +178,7 @@ impl Machine {
             issued_unix_ms: u64::from_le_bytes(*issued),
             expires_unix_ms: u64::from_le_bytes(*expires),
         };
-        self.renewals = self.renewals + 1;
+        self.renewals += 1;
         let certificate = self.certificate;
         Some(Input::Installed { certificate })
     }

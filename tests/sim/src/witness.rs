@@ -16,7 +16,7 @@ use streams::{Account, Streams};
 /// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival.
 const EXPIRY_SLACK_MS: u64 = 10_000;
 
-/// How often the hello of another copy may be accepted, before the chain of tokens must have shown it.
+/// How often a session of another copy may open, before the chain of tokens must have shown it.
 const CLONE_TURNS_MAX: u32 = 2;
 
 type Key = (NodeId, CommandId, u8);
@@ -39,7 +39,7 @@ pub(crate) struct Witness {
     ends: BTreeMap<(NodeId, CommandId), StatusDetails>,
     /// Invocations of a command that were ever sent, once it had met too many errors.
     stopped: BTreeMap<CommandId, BTreeSet<NodeId>>,
-    /// Which machine's hello was accepted last of a node that has a copy, and how often it was
+    /// Which machine's session was open last of a node that has a copy, and how often it was
     /// another's than before.
     clones: BTreeMap<NodeId, (Option<usize>, u32)>,
     streams: Streams,
@@ -174,8 +174,8 @@ impl Witness {
         self.clones.insert(node, (None, 0));
     }
 
-    /// A machine's hello was accepted. Copies take turns twice at most: then the chain of tokens
-    /// tells that there are two.
+    /// A machine's session is open. Copies take turns twice at most: then the chain of tokens tells
+    /// that there are two.
     pub(crate) fn greeted(&mut self, node: NodeId, machine: usize) -> Result<(), String> {
         let Some((last, turns)) = self.clones.get_mut(&node) else {
             return Ok(());

@@ -48,6 +48,14 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         918_273_646_198,
         "a cancel behind a newer counter was dropped in silence, its command given up to the clock",
     ),
+    (
+        117_658_918_453_561,
+        "a command began after its time, which had passed while the disk failed",
+    ),
+    (
+        117_658_929_267_086,
+        "a step stopped before it went on after its reboot told that it had written nothing",
+    ),
 ];
 
 #[test]

@@ -41,6 +41,11 @@ impl Bridge {
                 }
             }
             Ok(Up::Enrol(request)) => self.enrol(now, incoming, &request),
+            // Its first word once its new token is durable.
+            Ok(Up::Presence(presence)) if presence.online => {
+                let connection = incoming.connection;
+                self.heard.push(Heard::Greeted { node, connection });
+            }
             Ok(Up::Record { .. } | Up::Presence(_)) => {}
             Err(why) => self
                 .contradictions
@@ -129,8 +134,6 @@ impl Bridge {
     fn accept(&mut self, now: u64, incoming: &Incoming, hello: &Hello, random: [u8; 16]) {
         let node = incoming.node;
         let unix = self.unix_ms(now);
-        let connection = incoming.connection;
-        self.heard.push(Heard::Greeted { node, connection });
         let row = self.store.nodes.entry(node).or_default();
         let chain = self
             .tokens

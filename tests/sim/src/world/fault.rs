@@ -3,6 +3,7 @@
 
 use super::{Event, World};
 use crate::Violation;
+use crate::machine::Machine;
 use crate::random::Random;
 use holdfast_journal::{Fault as DiskFault, Storage as _};
 
@@ -16,6 +17,7 @@ pub(super) enum Fault {
     Kill { machine: usize },
     Restart { machine: usize },
     PowerCut { machine: usize, writes: u64 },
+    PowerOn { machine: usize },
     Reboot { machine: usize },
     SyncFails { machine: usize },
     DiskFull { machine: usize, ms: u64 },
@@ -107,8 +109,15 @@ impl World {
             }
             Fault::Kill { machine } => self.kill(machine),
             Fault::Restart { machine } => {
-                if self.machines.get(machine).is_some_and(|m| !m.is_alive()) {
+                let stopped = |m: &Machine| !m.is_alive() && !m.off;
+                if self.machines.get(machine).is_some_and(stopped) {
                     self.start(machine, false);
+                }
+            }
+            Fault::PowerOn { machine } => {
+                if let Some(off) = self.machines.get_mut(machine).filter(|m| m.off) {
+                    off.off = false;
+                    self.start(machine, true);
                 }
             }
             Fault::PowerCut { machine, writes } => self.arm_power_cut(machine, writes),
@@ -209,8 +218,15 @@ impl World {
         machine.suspended_until = 0;
         self.cut(index);
         self.summary.power_cuts += 1;
-        // The machine is back at once; what it lost it lost.
-        self.start(index, true);
+        let ms = if !self.peace && self.random.one_in(3) {
+            self.random.between(1_000, 300_000)
+        } else {
+            0
+        };
+        if let Some(machine) = self.machines.get_mut(index) {
+            machine.off = true;
+        }
+        self.after(ms, Event::Fault(Fault::PowerOn { machine: index }));
         Ok(())
     }
 
@@ -250,6 +266,7 @@ impl World {
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let mut bit = pick % (bytes * 8).max(1);
         machine.die();
+        machine.off = false;
         for file in files {
             if bit < file.bytes * 8 {
                 machine.storage.flip(&file.name, bit);
@@ -283,6 +300,7 @@ impl World {
             return;
         };
         machine.die();
+        machine.off = false;
         machine.storage = image.copy();
         machine.power_cut_armed = false;
         self.witness.rolled_back(machine.node);
