@@ -27,6 +27,16 @@ fn is_installed(package: &str) -> bool {
     output.is_ok_and(|output| output.stdout.ends_with(b" installed"))
 }
 
+/// Whether these are there, or may be installed here without asking anybody.
+pub(crate) fn may_have(wanted: &[Wanted]) -> bool {
+    wanted.iter().all(|(package, _)| is_installed(package))
+        || (is_root() && quiet(Command::new("apt-get").arg("--version")))
+}
+
+fn is_root() -> bool {
+    quiet(Command::new("sh").args(["-c", "[ \"$(id -u)\" = 0 ]"]))
+}
+
 /// Installs the Debian packages that are missing.
 ///
 /// # Errors
@@ -48,7 +58,7 @@ pub(crate) fn debian(wanted: &[Wanted]) -> Result<()> {
     if !quiet(Command::new("apt-get").arg("--version")) {
         bail!("this machine has no apt-get: install what Debian calls {names_in_line}");
     }
-    if !quiet(Command::new("sh").args(["-c", "[ \"$(id -u)\" = 0 ]"])) {
+    if !is_root() {
         bail!(
             "only root may install them: run `sudo apt-get install --no-install-recommends {names_in_line}` and try again"
         );

@@ -67,38 +67,35 @@ pub(crate) struct Tools {
     zig: PathBuf,
 }
 
-/// Makes a road ready: the one asked for, else rustup's where it has or can load each target, else
-/// Debian's.
+/// Makes a road ready: the one asked for, else Debian's where its compiler is there or may be
+/// installed, since its programs are smaller, else rustup's.
 ///
 /// # Errors
 /// When something is missing and cannot be installed: says what, and how.
 pub(crate) fn prepare(root: &Path, targets: &[Target], asked: Option<Road>) -> Result<Tools> {
     let road = match asked {
-        Some(Road::Rustup) => {
+        Some(road) => road,
+        None if install::may_have(DEBIAN) && install::debian(DEBIAN).is_ok() => Road::Debian,
+        None => Road::Rustup,
+    };
+    match road {
+        Road::Debian => {
+            install::debian(DEBIAN)?;
+            say("==> road: Debian's compiler, the standard library built for size");
+        }
+        Road::Rustup => {
             if !has_rustup() {
                 bail!(
-                    "--road rustup: rustup is not installed (https://rustup.rs), or take --road debian"
+                    "no road: rustup is not installed (https://rustup.rs); on Debian, `--road debian` as root installs rustc-web, cargo-web and rust-web-src instead"
                 );
             }
             if !add_targets(targets) {
                 bail!(
-                    "--road rustup: rustup cannot load every target, see above; is the network there? --road debian needs no rustup"
+                    "no road: rustup cannot load every target, see above (is the network there?); on Debian, `--road debian` as root needs no rustup"
                 );
             }
-            Road::Rustup
+            say("==> road: rustup's targets");
         }
-        Some(Road::Debian) => Road::Debian,
-        None if has_rustup() && add_targets(targets) => Road::Rustup,
-        None => Road::Debian,
-    };
-    say(match road {
-        Road::Rustup => "==> road: rustup's targets",
-        Road::Debian => "==> road: Debian's compiler, the standard library built for size",
-    });
-    if road == Road::Debian {
-        install::debian(DEBIAN).context(
-            "neither rustup's targets nor Debian's compiler can be had: see docs/install.md, Build it yourself",
-        )?;
     }
     install::debian(PYTHON)?;
     let zig = root.join("target").join("tools").join("zig");

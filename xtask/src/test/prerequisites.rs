@@ -12,6 +12,7 @@ const PACKAGES: &[Wanted] = &[
     ("python3-apt", "oracle of the patch scan"),
     ("apt-utils", "package lists of the patch scan's test roots"),
     ("dpkg-dev", "packages of the patch scan's test roots"),
+    ("openssh-client", "signatures of the packages' checksums"),
     ("rpm", "the rpm inventory's test root"),
     ("iproute2", "network namespaces of the link tests"),
     ("strace", "disks that do not answer"),
