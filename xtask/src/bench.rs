@@ -1,4 +1,5 @@
-//! `cargo xtask bench [NAME…] [--quick] [--json]`: builds what is measured as it is shipped, then measures.
+//! `cargo xtask bench [NAME…] [--quick] [--json] | --size`: builds what is measured as it is shipped,
+//! then measures.
 //! Installs nothing but what builds the static agent: a peer that is missing is named with its Debian
 //! package, and its row left empty.
 
@@ -8,12 +9,18 @@ use anyhow::{Result, bail};
 use std::process::Command;
 
 pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
+    let words: Vec<_> = arguments.raw_args()?.collect();
+    if words.iter().any(|word| word == "--size") {
+        let target = dist::native_triple();
+        let flags = ["--target", &target, "--only-agent", "--size"];
+        return dist::run(lexopt::Parser::from_args(flags));
+    }
     let agent = dist::native_agent()?;
     build()?;
     let target = tidy::workspace_root()?.join("target");
     let mut bench = Command::new(target.join("release/holdfast-bench"));
     bench
-        .args(arguments.raw_args()?)
+        .args(words)
         .arg("--target")
         .arg(&target)
         .arg("--agent")

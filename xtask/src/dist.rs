@@ -35,7 +35,7 @@ impl Built {
     fn budget<'a>(&self, budgets: &'a Budgets) -> &'a Budget {
         match self.shape {
             Program::Minimal => &budgets.minimal,
-            Program::Agent | Program::Bridge => &budgets.agent,
+            Program::Agent | Program::Without(_) | Program::Bridge => &budgets.agent,
         }
     }
 }
@@ -54,6 +54,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
     for built in &built {
         if options.size {
             breakdown(built)?;
+            features(&root, &tools, built)?;
         }
         if options.twice {
             same_again(&root, &tools, built)?;
@@ -100,9 +101,14 @@ fn build(root: &Path, tools: &Tools, target: Target, options: &Options) -> Resul
 /// When there is no such target or it does not build.
 pub(crate) fn native_agent() -> Result<PathBuf> {
     let root = tidy::workspace_root()?;
-    let target = targets::find(&format!("{}-unknown-linux-musl", std::env::consts::ARCH))?;
+    let target = targets::find(&native_triple())?;
     let tools = road::prepare(&root, std::slice::from_ref(&target), None)?;
     compile::build(&root, &tools, &target, Program::Agent)
+}
+
+/// The target of this machine's own processor.
+pub(crate) fn native_triple() -> String {
+    format!("{}-unknown-linux-musl", std::env::consts::ARCH)
 }
 
 /// A bridge that this machine runs: the one that was just built, else the checks' own.
@@ -144,6 +150,24 @@ fn breakdown(built: &Built) -> Result<()> {
     let program = std::fs::read(&symbols).with_context(|| symbols.display().to_string())?;
     say(format!("\n==> what is in {}", built.agent.display()));
     size::show(&size::breakdown(&program)?);
+    Ok(())
+}
+
+/// Builds the agent without each of its features, and shows what each brought.
+fn features(root: &Path, tools: &Tools, built: &Built) -> Result<()> {
+    if built.shape != Program::Agent {
+        return Ok(());
+    }
+    let whole = std::fs::metadata(&built.agent)?.len();
+    let folder = compile::folder(root, tools);
+    let mut table = String::from("\n| feature | bytes |\n|---|---|\n");
+    for feature in compile::FEATURES {
+        let without = Program::Without(feature);
+        let program = compile::build_in(root, tools, &built.target, without, &folder)?;
+        let bytes = strip::strip(&std::fs::read(program)?)?.len() as u64;
+        table += &format!("| {feature} | {} |\n", whole.saturating_sub(bytes));
+    }
+    say(table);
     Ok(())
 }
 

@@ -21,6 +21,7 @@ cargo xtask <chore>
   test                           install what is missing (and say so), then run every check
   bench [NAME…] [--quick] [--json]
                                  print our figures beside a peer's
+  bench --size                   show what is in the agent, by crate and by feature
   dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
        [--packages [--sign KEY]] [--twice] [--minimal] [--only-agent]
                                  build the static programs that are shipped, into dist/

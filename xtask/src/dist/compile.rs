@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+/// The agent's features, all on by default.
+pub(crate) const FEATURES: [&str; 3] = ["yaml", "xz", "zstd"];
+
 /// What is built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Program {
@@ -19,6 +22,8 @@ pub(crate) enum Program {
     Agent,
     /// The agent for the smallest devices.
     Minimal,
+    /// The agent without one of its features: only to see what that one costs.
+    Without(&'static str),
     /// The bridge.
     Bridge,
 }
@@ -27,31 +32,34 @@ impl Program {
     /// Its file in `dist/`.
     pub(crate) fn file(self) -> &'static str {
         match self {
-            Self::Agent => "holdfast-agent",
+            Self::Agent | Self::Without(_) => "holdfast-agent",
             Self::Minimal => "holdfast-agent-minimal",
             Self::Bridge => "holdfast-bridge",
         }
     }
 
     /// cargo's arguments.
-    pub(crate) fn arguments(self) -> &'static [&'static str] {
-        match self {
-            Self::Agent => &["--profile", "agent", "-p", "holdfast-agent"],
-            Self::Minimal => &[
-                "--profile",
-                "agent",
-                "-p",
-                "holdfast-agent",
-                "--no-default-features",
-            ],
-            Self::Bridge => &["--profile", "release", "-p", "holdfast-bridge"],
+    pub(crate) fn arguments(self) -> Vec<String> {
+        let words = match self {
+            Self::Agent => "--profile agent -p holdfast-agent",
+            Self::Minimal | Self::Without(_) => {
+                "--profile agent -p holdfast-agent --no-default-features"
+            }
+            Self::Bridge => "--profile release -p holdfast-bridge",
+        };
+        let mut words: Vec<String> = words.split(' ').map(str::to_owned).collect();
+        if let Self::Without(left_out) = self {
+            let rest = FEATURES.iter().filter(|feature| **feature != left_out);
+            words.push("--features".into());
+            words.push(rest.copied().collect::<Vec<_>>().join(","));
         }
+        words
     }
 
     /// Where cargo leaves it, below the target's folder.
     pub(crate) fn built(self) -> &'static str {
         match self {
-            Self::Agent | Self::Minimal => "agent/holdfast-agent",
+            Self::Agent | Self::Minimal | Self::Without(_) => "agent/holdfast-agent",
             Self::Bridge => "release/holdfast-bridge",
         }
     }
@@ -68,8 +76,7 @@ pub(crate) fn build(
     program: Program,
 ) -> Result<PathBuf> {
     let started = Instant::now();
-    let folder = root.join("target").join("dist").join(tools.road.name());
-    let built = build_in(root, tools, target, program, &folder)?;
+    let built = build_in(root, tools, target, program, &folder(root, tools))?;
     let out = root.join("dist").join(&target.triple).join(program.file());
     let symbols = symbols_of(&out);
     if let Some(folder) = symbols.parent() {
@@ -86,6 +93,11 @@ pub(crate) fn build(
         started.elapsed().as_secs()
     ));
     Ok(out)
+}
+
+/// Where a road's builds are: each has its own compiler.
+pub(crate) fn folder(root: &Path, tools: &Tools) -> PathBuf {
+    root.join("target").join("dist").join(tools.road.name())
 }
 
 /// The unstripped twin of a program in `dist/`: it turns an address of a crash into a name.
@@ -140,4 +152,23 @@ pub(crate) fn epoch(root: &Path) -> Result<String> {
         bail!("this is no git checkout: set SOURCE_DATE_EPOCH to the source's time, in seconds");
     }
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_features_are_those_that_the_agent_has_by_default() {
+        let root = crate::tidy::workspace_root().unwrap();
+        let manifest = std::fs::read_to_string(root.join("agent/Cargo.toml")).unwrap();
+        let default = manifest.lines().find(|line| line.starts_with("default = "));
+        let quoted = FEATURES.map(|feature| format!("\"{feature}\"")).join(", ");
+        assert_eq!(default.unwrap(), format!("default = [{quoted}]"));
+        let without = Program::Without("xz").arguments().join(" ");
+        assert!(
+            without.ends_with("--no-default-features --features yaml,zstd"),
+            "{without}"
+        );
+    }
 }
