@@ -237,6 +237,7 @@ async fn ask(
         topics: vec![Topic::EnrolReply(nonce).to_string()],
     };
     let session = dialer.connect(address, &tls, hail).await?;
+    let bridge_expires_unix_ms = session.bridge_expires_unix_ms();
     let activate = Activate::new(
         nonce,
         registration.activation,
@@ -262,13 +263,27 @@ async fn ask(
             node,
             certificate: certificate.to_vec(),
             root: root.to_vec(),
-            unix_ms,
+            unix_ms: first_floor(unix_ms, bridge_expires_unix_ms),
         }),
         Outcome::Refused { reason, detail } => Err(RegisterError::Refused {
             reason,
             detail: detail.as_str().to_owned(),
         }),
     }
+}
+
+/// The time that the bridge told, or 0 where its own certificate contradicts it: as a floor it would
+/// end the trust in every connection. The node then begins at the date of the agent's build.
+fn first_floor(unix_ms: u64, bridge_expires_unix_ms: u64) -> u64 {
+    if unix_ms <= bridge_expires_unix_ms {
+        return unix_ms;
+    }
+    tracing::warn!(
+        unix_ms,
+        bridge_expires_unix_ms,
+        "the bridge's time is after the end of its own certificate: it is not taken over; check its clock"
+    );
+    0
 }
 
 /// Publishes the request and waits for the frame that answers it.
@@ -372,6 +387,14 @@ mod tests {
         state.install(&installed).unwrap();
         state.keep_pending_key(Pending::Registration, &key).unwrap();
         assert_ne!(durable_key(&state).unwrap(), key);
+    }
+
+    #[test]
+    fn a_time_beyond_the_bridges_certificate_is_no_first_floor() {
+        let until = holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
+        assert_eq!(first_floor(until, until), until);
+        assert_eq!(first_floor(until + 1, until), 0);
+        assert_eq!(first_floor(u64::MAX, until), 0);
     }
 
     #[test]

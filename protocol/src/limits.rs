@@ -46,5 +46,9 @@ pub const REPORTS_MAX: usize = 32;
 
 /// Longest `X.509` certificate issued to a node, in bytes of DER.
 pub const CERTIFICATE_BYTES_MAX: usize = 2048;
+/// End of what has no end of its own, the root's and the endpoint's certificate: the beginning of the
+/// last day that `X.509` can name (9999-12-31), in milliseconds since 1970. A node that took a later
+/// date for true would trust no connection.
+pub const CERTIFICATES_END_UNIX_MS: u64 = 253_402_214_400_000;
 /// Longest text of one log line or audit event.
 pub const EVENT_BYTES_MAX: usize = 1024;

@@ -23,8 +23,11 @@ pub struct Config {
     pub platform: Platform,
     /// What the node is, for documents.
     pub document_platform: holdfast_documents::Platform,
-    /// When this agent was built, milliseconds since 1970: the first floor of time.
+    /// When this agent was built, milliseconds since 1970: the floor of time is never below it.
     pub built_unix_ms: u64,
+    /// When the node was registered by the bridge's clock, milliseconds since 1970: the first floor.
+    /// Later it says nothing: the root may have set the floor below it.
+    pub registered_unix_ms: u64,
     /// Bounds.
     pub limits: Limits,
     /// Intervals.

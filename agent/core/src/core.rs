@@ -111,7 +111,7 @@ impl Core {
                 counter: 0,
                 signing_serial: 0,
                 token: None,
-                clock: Clock::new(boot_id, config.built_unix_ms),
+                clock: Clock::new(boot_id, config.registered_unix_ms),
             },
         };
         if sequences_lost {
@@ -195,7 +195,11 @@ impl Core {
                 fault,
                 why,
             } => self.disconnected(now, attempt, fault, &why),
-            Input::Connected { attempt, random } => self.connected(now, attempt, random),
+            Input::Connected {
+                attempt,
+                random,
+                bridge_expires_unix_ms,
+            } => self.connected(now, attempt, random, bridge_expires_unix_ms),
             Input::Received {
                 delivery,
                 topic,
@@ -403,9 +407,15 @@ impl Core {
         self.open(now);
     }
 
-    fn connected(&mut self, now: Monotonic, attempt: Attempt, random: [u8; 32]) {
+    fn connected(
+        &mut self,
+        now: Monotonic,
+        attempt: Attempt,
+        random: [u8; 32],
+        bridge_expires_unix_ms: u64,
+    ) {
         self.ctx.random.stir(random);
-        match self.link.connected(attempt) {
+        match self.link.connected(attempt, bridge_expires_unix_ms) {
             None => {}
             Some(true) => self.renewals.send(&mut self.ctx, now, attempt, true),
             Some(false) => {

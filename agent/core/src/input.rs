@@ -104,6 +104,9 @@ pub enum Input {
         attempt: Attempt,
         /// Fresh randomness of the operating system: nonce of the hello, a spare outbox id, jitter.
         random: [u8; 32],
+        /// End of the certificate that the bridge showed, milliseconds since 1970: no time that this
+        /// connection brings can be later.
+        bridge_expires_unix_ms: u64,
     },
     /// A connection that was made has ended, for whatever reason, [`crate::Effect::Disconnect`] included.
     Disconnected {

@@ -59,6 +59,8 @@ pub(crate) struct Link {
     failures: u32,
     /// Whether the bridge has accepted this node on the connection that lives.
     is_accepted: bool,
+    /// End of the certificate that the bridge showed on the connection made last.
+    bridge_expires_unix_ms: u64,
     /// Bridges tried in this round.
     tried: usize,
     last: Option<(Monotonic, LinkFault, String)>,
@@ -74,6 +76,7 @@ impl Link {
             next_attempt: u64::from(starts) << 32 | 1,
             failures: 0,
             is_accepted: false,
+            bridge_expires_unix_ms: 0,
             tried: 0,
             last: None,
             refused: None,
@@ -132,7 +135,11 @@ impl Link {
     }
 
     /// A connection was made: whether it is one to enrol; `None` when it is not the one asked for.
-    pub(crate) fn connected(&mut self, attempt: Attempt) -> Option<bool> {
+    pub(crate) fn connected(
+        &mut self,
+        attempt: Attempt,
+        bridge_expires_unix_ms: u64,
+    ) -> Option<bool> {
         match self.state {
             State::Connecting {
                 attempt: awaited,
@@ -140,6 +147,7 @@ impl Link {
                 ..
             } if awaited == attempt => {
                 self.state = State::Up { attempt, enrolling };
+                self.bridge_expires_unix_ms = bridge_expires_unix_ms;
                 Some(enrolling)
             }
             State::Waiting { .. }
@@ -148,6 +156,11 @@ impl Link {
             | State::Closing { .. }
             | State::Stopped => None,
         }
+    }
+
+    /// End of the certificate that the bridge showed on the connection made last.
+    pub(crate) fn bridge_expires_unix_ms(&self) -> u64 {
+        self.bridge_expires_unix_ms
     }
 
     /// Whether the living connection is one to enrol.

@@ -179,7 +179,7 @@ impl Core {
             );
             return self.refused(now, Pause::Refused, why);
         }
-        self.ctx.record.clock.learn(now, reply.unix_ms);
+        self.learn(now, reply.unix_ms);
         match self.streams.above_head(reply.acks) {
             None => {
                 if self.session.accepted(&mut self.ctx, reply) {
@@ -237,11 +237,24 @@ impl Core {
         if !self.session.knows(&reset.nonce) {
             return;
         }
-        self.ctx.record.clock.reset(now, reset.unix_ms);
+        let until = self.link.bridge_expires_unix_ms();
+        if let Err(beyond) = self.ctx.record.clock.reset(now, reset.unix_ms, until) {
+            let detail = beyond.to_string();
+            return self.ctx.note(now, "floor-reset-refused", &detail);
+        }
         let write = self.ctx.node_write();
         self.ctx.persist(Purpose::Note, vec![write]);
         let detail = format!("{} ms since 1970", reset.unix_ms);
         self.ctx.audit(now, "floor-reset", &detail);
+    }
+
+    /// Takes over signed time. One that contradicts the connection is told and left out: the rest of
+    /// the message stands, for a link that ended over it would end over it each time.
+    fn learn(&mut self, now: Monotonic, unix_ms: u64) {
+        let until = self.link.bridge_expires_unix_ms();
+        if let Err(beyond) = self.ctx.record.clock.learn(now, unix_ms, until) {
+            self.ctx.note(now, "time-refused", &beyond.to_string());
+        }
     }
 
     fn certificate_answered(&mut self, now: Monotonic, reply: &Reply) {
@@ -249,7 +262,7 @@ impl Core {
             Answered::Ignored => {}
             Answered::Issued { unix_ms } => {
                 // Signed under the root for a fresh nonce: as good as a hello's time.
-                self.ctx.record.clock.learn(now, unix_ms);
+                self.learn(now, unix_ms);
                 let write = self.ctx.node_write();
                 self.ctx.persist(Purpose::Note, vec![write]);
             }

@@ -281,10 +281,7 @@ fn a_waiting_command_of_an_earlier_boot_waits_for_signed_time() {
     node.connecting();
     let attempt = node.core.status(node.now).link.attempt;
     node.attempt = Some(attempt);
-    node.step(Input::Connected {
-        attempt,
-        random: [9; 32],
-    });
+    node.step(harness::connected(attempt, [9; 32]));
     node.accept_hello([0; 4]);
     assert_eq!(node.runs(), [(id(5), 0)]);
 }

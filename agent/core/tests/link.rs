@@ -421,30 +421,6 @@ fn a_command_under_a_key_that_is_not_known_yet_is_left_to_be_sent_again() {
     assert_eq!(node.runs(), [(id(1), 0)]);
 }
 
-#[test]
-fn only_the_root_lowers_the_floor_and_only_for_this_hello() {
-    let mut node = Node::online();
-    let floor = node.core.status(node.now).floor_unix_ms;
-    let nonce = node.hello().nonce;
-    let reset = |nonce| {
-        Down::FloorReset(FloorReset {
-            nonce,
-            unix_ms: NOW - DAY,
-        })
-    };
-    node.receive(&reset(nonce));
-    assert_eq!(
-        node.core.status(node.now).floor_unix_ms,
-        floor,
-        "the bridge's key may not"
-    );
-    node.sealer = Sealer::root(pair(1));
-    node.receive_under(0, &reset([1; 16]));
-    assert_eq!(node.core.status(node.now).floor_unix_ms, floor);
-    node.receive_under(0, &reset(nonce));
-    assert_eq!(node.core.status(node.now).floor_unix_ms, NOW - DAY);
-}
-
 fn renewal(nonce: [u8; 16]) -> Box<Renewal> {
     Box::new(Renewal::new(nonce, node_id(), &pair(8), &pair(9)).unwrap())
 }
@@ -519,10 +495,7 @@ fn enrolled_again(expires_unix_ms: u64) -> Node {
     let (attempt, identity) = connect.expect("no attempt");
     assert_eq!(identity, LinkIdentity::Enrol { nonce });
     node.attempt = Some(attempt);
-    node.step(Input::Connected {
-        attempt,
-        random: [3; 32],
-    });
+    node.step(harness::connected(attempt, [3; 32]));
     assert_eq!(node.sent.last().unwrap().0, Topic::EnrolRequest(nonce));
     let frame = issued(&node, nonce).to_frame().unwrap();
     node.step(Input::Received {
@@ -587,10 +560,7 @@ fn an_enrolment_without_an_answer_is_given_up_and_tried_again() {
     node.wait(2_000);
     let attempt = node.connecting().unwrap();
     node.attempt = Some(attempt);
-    node.step(Input::Connected {
-        attempt,
-        random: [3; 32],
-    });
+    node.step(harness::connected(attempt, [3; 32]));
     node.wait(30_000);
     assert!(
         node.seen

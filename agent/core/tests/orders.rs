@@ -194,7 +194,7 @@ fn apply(node: &mut Node, witness: &mut Witness, op: Op) {
                 node.attempt = Some(attempt);
                 let [seed, _] = node.packets.to_le_bytes();
                 let random = [seed; 32];
-                node.step(Input::Connected { attempt, random });
+                node.step(harness::connected(attempt, random));
                 let hello = node.hello();
                 node.accept_hello(hello.streams.map(|stream| stream.acked));
             }

@@ -4,7 +4,7 @@
 use super::address::Address;
 use super::error::LinkError;
 use super::session::Session;
-use crate::tls::Connector;
+use crate::tls::{Connector, certificate};
 use rumqttc::mqttbytes::v4::{Connect, LastWill};
 use rumqttc::mqttbytes::{Protocol, QoS};
 use std::io;
@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::client::TlsStream;
 
 /// From the name to a TCP connection.
 const TCP_LIMIT: Duration = Duration::from_secs(4);
@@ -73,7 +74,9 @@ impl Dialer {
                 .connect(Connector::server_name(), stream)
                 .await
                 .map_err(|source| LinkError::of_tls(address, source))?;
-            Session::open(address, stream, connect_packet(&hail), hail.topics).await
+            let bridge_expires_unix_ms = expiry_of_bridge(address, &stream)?;
+            let (connect, topics) = (connect_packet(&hail), hail.topics);
+            Session::open(address, stream, connect, topics, bridge_expires_unix_ms).await
         };
         match timeout(GREETING_LIMIT, Box::pin(greeting)).await {
             Ok(session) => session,
@@ -155,6 +158,20 @@ async fn first_to_connect(places: Vec<SocketAddr>) -> io::Result<TcpStream> {
         }
     }
     Err(last)
+}
+
+/// End of the certificate that the bridge showed, milliseconds since 1970.
+fn expiry_of_bridge(address: &Address, stream: &TlsStream<TcpStream>) -> Result<u64, LinkError> {
+    let shown = stream.get_ref().1.peer_certificates();
+    let leaf = shown.and_then(<[_]>::first);
+    // The verifier has read it; none at all is as malformed as an empty one.
+    let facts = certificate::read(leaf.map_or(&[], |leaf| leaf.as_ref()));
+    facts
+        .map(|facts| facts.not_after_unix_s.saturating_mul(1000))
+        .map_err(|malformed| LinkError::Distrust {
+            address: address.clone(),
+            source: malformed.into(),
+        })
 }
 
 fn connect_packet(hail: &Hail) -> Connect {

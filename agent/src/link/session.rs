@@ -74,6 +74,7 @@ pub struct Session {
     reader: ReadHalf<TlsStream<TcpStream>>,
     writer: WriteHalf<TlsStream<TcpStream>>,
     local: Option<IpAddr>,
+    bridge_expires_unix_ms: u64,
     state: MqttState,
     input: BytesMut,
     output: BytesMut,
@@ -91,6 +92,7 @@ impl Session {
         stream: TlsStream<TcpStream>,
         connect: Connect,
         topics: Vec<String>,
+        bridge_expires_unix_ms: u64,
     ) -> Result<Self, LinkError> {
         let local = stream.get_ref().0.local_addr().ok();
         let (reader, writer) = tokio::io::split(stream);
@@ -98,6 +100,7 @@ impl Session {
             reader,
             writer,
             local: local.map(|local| local.ip()),
+            bridge_expires_unix_ms,
             state: MqttState::new(WINDOW, true),
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -144,6 +147,12 @@ impl Session {
     #[must_use]
     pub fn local(&self) -> Option<IpAddr> {
         self.local
+    }
+
+    /// End of the certificate that the bridge showed, milliseconds since 1970.
+    #[must_use]
+    pub fn bridge_expires_unix_ms(&self) -> u64 {
+        self.bridge_expires_unix_ms
     }
 
     async fn exchange(&mut self, address: &Address, packet: Packet) -> Result<(), LinkError> {

@@ -182,7 +182,12 @@ impl Task {
         };
         let platform = platform::detect(session.local());
         self.tell(Input::Platform(Box::new(platform))).await;
-        self.tell(Input::Connected { attempt, random }).await;
+        self.tell(Input::Connected {
+            attempt,
+            random,
+            bridge_expires_unix_ms: session.bridge_expires_unix_ms(),
+        })
+        .await;
         self.serve(session).await;
     }
 

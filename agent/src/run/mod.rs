@@ -165,7 +165,8 @@ fn config(node: &Node, settings: &Settings) -> Result<Config, RunError> {
             .map_err(|_| RunError::Version)?,
         platform: platform::detect(None),
         document_platform: holdfast_documents::Platform::Linux,
-        built_unix_ms: BUILT_UNIX_MS.max(identity.registered_unix_ms),
+        built_unix_ms: BUILT_UNIX_MS,
+        registered_unix_ms: identity.registered_unix_ms,
         limits: settings.limits(),
         intervals: settings.intervals(),
     })

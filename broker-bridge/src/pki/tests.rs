@@ -3,7 +3,7 @@
 
 use super::*;
 use holdfast_protocol::NodeId;
-use holdfast_protocol::limits::CERTIFICATE_BYTES_MAX;
+use holdfast_protocol::limits::{CERTIFICATE_BYTES_MAX, CERTIFICATES_END_UNIX_MS};
 use rustls::RootCertStore;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -107,7 +107,8 @@ fn the_bridge_certificate_is_none_of_a_client() {
     assert_eq!(identity(&server), Err(IdentityError::Name));
     // However far ahead a node's floor of time stands, it lets this bridge talk to it.
     let (_, parsed) = x509_parser::parse_x509_certificate(&server).unwrap();
-    assert!(parsed.validity().not_after.timestamp() > 253_000_000_000);
+    let not_after = u64::try_from(parsed.validity().not_after.timestamp()).unwrap();
+    assert_eq!(not_after * 1000, CERTIFICATES_END_UNIX_MS);
     let stranger_dir = tempfile::tempdir().unwrap();
     let stranger = Root::open_or_create(stranger_dir.path()).unwrap();
     let foreign = stranger.issue_node(&node(), &[9; 32], NOW, 60).unwrap();

@@ -21,6 +21,7 @@ fn config() -> Config {
         platform: Platform::default(),
         document_platform: holdfast_documents::Platform::Linux,
         built_unix_ms: 0,
+        registered_unix_ms: 0,
         limits: Limits::default(),
         intervals: Intervals::default(),
     }

@@ -198,6 +198,7 @@ impl Machine {
             platform: Platform::default(),
             document_platform: holdfast_documents::Platform::Linux,
             built_unix_ms: EPOCH_UNIX_MS - DAY_MS,
+            registered_unix_ms: EPOCH_UNIX_MS - DAY_MS,
             limits: Limits {
                 commands_max: 6,
                 running_max: 2,

@@ -23,6 +23,7 @@ use holdfast_documents::DocumentHash;
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{Ack, Command, Down, HelloReply};
 use holdfast_protocol::enrol::public_key;
+use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::report::TypeName;
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
@@ -156,6 +157,7 @@ pub fn config(limits: Limits) -> Config {
         platform: Platform::default(),
         document_platform: holdfast_documents::Platform::Linux,
         built_unix_ms: BUILT,
+        registered_unix_ms: BUILT,
         limits,
         intervals: Intervals::default(),
     }
@@ -175,6 +177,15 @@ pub fn restore(disk: &Disk, boot: u8, now: Monotonic, limits: Limits) -> Core {
         now,
     };
     Core::restore(config(limits), restored).unwrap()
+}
+
+/// A connection to a bridge whose certificate has no end, as the bridge makes it.
+pub fn connected(attempt: Attempt, random: [u8; 32]) -> Input {
+    Input::Connected {
+        attempt,
+        random,
+        bridge_expires_unix_ms: CERTIFICATES_END_UNIX_MS,
+    }
 }
 
 impl Node {
@@ -365,7 +376,7 @@ impl Node {
         let attempt = self.connecting().expect("no attempt to connect");
         self.attempt = Some(attempt);
         let random = [self.counter as u8; 32];
-        self.step(Input::Connected { attempt, random });
+        self.step(connected(attempt, random));
         self.hello()
     }
 

@@ -14,7 +14,7 @@ use holdfast_documents::library;
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{Ack, Command, Down, HelloReply};
 use holdfast_protocol::enrol::public_key;
-use holdfast_protocol::limits::REVISION;
+use holdfast_protocol::limits::{CERTIFICATES_END_UNIX_MS, REVISION};
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{OutputStream, Platform, Token, Up};
@@ -83,6 +83,7 @@ fn config(node: NodeId) -> Result<Config> {
         platform: Platform::default(),
         document_platform: holdfast_documents::Platform::Linux,
         built_unix_ms: UNIX_MS - 1,
+        registered_unix_ms: UNIX_MS - 1,
         limits: Limits::default(),
         intervals: Intervals::default(),
     })
@@ -241,7 +242,12 @@ impl World {
                     *to = from;
                 }
                 let after = after + 4 * ROUND_TRIP_MS;
-                self.cause(after, Input::Connected { attempt, random });
+                let connected = Input::Connected {
+                    attempt,
+                    random,
+                    bridge_expires_unix_ms: CERTIFICATES_END_UNIX_MS,
+                };
+                self.cause(after, connected);
             }
             None => {
                 let after = if refuses { 1 } else { TCP_LIMIT_MS };

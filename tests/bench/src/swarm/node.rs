@@ -13,6 +13,7 @@ use holdfast_agent_core::{
 };
 use holdfast_protocol::NodeId;
 use holdfast_protocol::bounded::Text;
+use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{OutputStream, Platform};
 use ring::rand::{SecureRandom as _, SystemRandom};
@@ -79,6 +80,7 @@ fn config(identity: &Identity) -> Result<Config> {
         },
         document_platform: holdfast_documents::Platform::Linux,
         built_unix_ms: identity.unix_ms,
+        registered_unix_ms: identity.unix_ms,
         limits: Limits::default(),
         intervals: Intervals::default(),
     })
@@ -289,7 +291,11 @@ impl Node {
                     sent,
                 });
                 let random = random()?;
-                self.step(Input::Connected { attempt, random });
+                self.step(Input::Connected {
+                    attempt,
+                    random,
+                    bridge_expires_unix_ms: CERTIFICATES_END_UNIX_MS,
+                });
             }
             Err(why) => {
                 let why = format!("{why:#}");

@@ -6,6 +6,7 @@ use crate::Violation;
 use crate::bridge::Incoming;
 use crate::machine::lost;
 use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault};
+use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::topic::Topic;
 
 /// One connection.
@@ -78,7 +79,12 @@ impl World {
         };
         self.connections.insert(self.next_connection, connection);
         let random = self.random.bytes();
-        self.input(index, life, Input::Connected { attempt, random })
+        let connected = Input::Connected {
+            attempt,
+            random,
+            bridge_expires_unix_ms: CERTIFICATES_END_UNIX_MS,
+        };
+        self.input(index, life, connected)
     }
 
     /// The living connection of a machine, as the machine sees it.
