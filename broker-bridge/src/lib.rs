@@ -6,6 +6,7 @@ pub mod cli;
 pub mod enrol;
 pub mod http;
 pub mod hub;
+mod impatient;
 pub mod mqtt;
 pub mod pki;
 pub mod serve;

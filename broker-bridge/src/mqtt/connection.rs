@@ -12,6 +12,7 @@ use super::packet::{Packet, PacketError};
 use super::sessions::{
     Arrival, CloseReason, ConnectRefusal, ConnectionId, Departure, Identity, Verdict,
 };
+use crate::impatient::Impatient;
 use crate::pki;
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
@@ -33,7 +34,7 @@ const WRITE_BYTES: usize = 16 * 1024;
 /// A client that makes us answer without reading the answers is not read beyond this.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-type Stream = TlsStream<TcpStream>;
+type Stream = TlsStream<Impatient>;
 
 /// Why a connection ended.
 #[derive(Debug, thiserror::Error)]
@@ -209,6 +210,7 @@ async fn handshake(context: &Context, socket: TcpStream) -> Result<Stream, End> 
     socket.set_nodelay(true)?;
     rustix::net::sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX)
         .map_err(io::Error::from)?;
+    let socket = Impatient::new(socket, context.limits.unread);
     let limit = context.limits.handshake;
     timeout(limit, context.tls().accept(socket))
         .await

@@ -34,6 +34,8 @@ pub struct Limits {
     pub unacknowledged: usize,
     /// Silence after which a client without keep-alive is gone.
     pub silence: Duration,
+    /// For a client that takes nothing of what is written: far above the pauses of a slow link.
+    pub unread: Duration,
     /// For what is committed or queued already, once a connection or the bridge is to end.
     pub grace: Duration,
 }
@@ -54,6 +56,7 @@ impl Default for Limits {
             outbound_bytes: 1024 * 1024,
             unacknowledged: 1000,
             silence: Duration::from_secs(20 * 60),
+            unread: Duration::from_secs(60),
             grace: Duration::from_secs(5),
         }
     }

@@ -161,6 +161,34 @@ async fn a_client_that_does_not_read_is_closed_when_its_queue_is_full() {
 }
 
 #[tokio::test]
+async fn a_client_that_pings_and_never_reads_is_given_up() {
+    let limits = Limits {
+        unread: Duration::from_millis(100),
+        ..Limits::default()
+    };
+    let mut world = World::new(limits).await;
+    let (mut raw, _) = world.node(node(1)).await;
+    let pings = [0xc0, 0].repeat(8 * 1024);
+    // The answers fill both ends' buffers, then the endpoint reads no more pings; the client waits for
+    // ever, and stays connected.
+    let flood = async {
+        loop {
+            if raw.0.write_all(&pings).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let left = tokio::select! {
+        told = world.told() => told,
+        () = flood => unreachable!("it never ends"),
+    };
+    assert!(
+        matches!(left, Told::Disconnect(_, Departure::Lost)),
+        "{left:?}"
+    );
+}
+
+#[tokio::test]
 async fn what_is_not_acknowledged_is_bounded() {
     let limits = Limits {
         unacknowledged: 2,
