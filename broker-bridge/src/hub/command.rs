@@ -2,6 +2,7 @@
 //! Never stores a command that a node could not run: document and parameters are checked first.
 
 use super::Hub;
+use crate::store::row::parsed;
 use crate::store::writing;
 use crate::store::{Caller, Command, RawTarget, StoreError, audit, commands, invocations};
 use holdfast_bridge_core::invocation::{Event, Stage, StatusDetails};
@@ -111,10 +112,7 @@ async fn fleet(
     query.push(" ORDER BY n.node_id");
     let mut facts: Vec<NodeFacts> = Vec::new();
     for row in query.build().fetch_all(connection).await? {
-        let id: String = row.try_get("node_id")?;
-        let node: NodeId = id
-            .parse()
-            .map_err(|_| StoreError::Corrupt { what: "node id" })?;
+        let node = parsed(&row, "node_id")?;
         if facts.last().is_none_or(|last| last.node != node) {
             facts.push(NodeFacts {
                 node,
@@ -191,12 +189,22 @@ impl Hub {
         (concurrency, errors): (MaxConcurrency, MaxErrors),
     ) -> Result<Command, SendCommandError> {
         let limit = self.shared.retention.commands_max;
+        // Read beside the writer, however large the fleet. A node that is deregistered before the
+        // write is left out by it.
+        let mut reads = self
+            .shared
+            .store
+            .reads
+            .acquire()
+            .await
+            .map_err(StoreError::from)?;
+        let nodes = selection.resolve(fleet(&mut reads, &selection).await?)?;
+        drop(reads);
         let work = writing::<_, Command, SendCommandError>(move |connection| {
             Box::pin(async move {
                 if commands::unfinished_count(connection).await? >= limit {
                     return Err(StoreError::Commands { limit }.into());
                 }
-                let nodes = selection.resolve(fleet(connection, &selection).await?)?;
                 let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
                 command.limits = Limits {
                     slots: concurrency.slots(count),

@@ -2,7 +2,8 @@
 //! Never decides a status: the core's census does.
 
 use super::audit::record;
-use super::error::{signed, unsigned};
+use super::error::signed;
+use super::row::{corrupt, count, json, parsed};
 use super::{Caller, Page, Paged, Store, StoreError, UnixMs};
 use holdfast_bridge_core::invocation::{Census, StatusDetails};
 use holdfast_bridge_core::rate::{Limits, Tally};
@@ -82,25 +83,9 @@ pub struct CommandFilter {
     pub executing: Option<bool>,
 }
 
-fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Corrupt { what }
-}
-
 pub(super) fn details(row: &SqliteRow) -> Result<StatusDetails, StoreError> {
     let text: String = row.try_get("status_details")?;
     StatusDetails::from_name(&text).ok_or(corrupt("status"))
-}
-
-fn count(row: &SqliteRow, column: &str) -> Result<u32, StoreError> {
-    Ok(u32::try_from(unsigned(row.try_get(column)?)).unwrap_or(u32::MAX))
-}
-
-fn json<T: serde::de::DeserializeOwned>(
-    row: &SqliteRow,
-    column: &'static str,
-) -> Result<T, StoreError> {
-    let text: String = row.try_get(column)?;
-    serde_json::from_str(&text).map_err(|_| corrupt(column))
 }
 
 fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
@@ -108,9 +93,8 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {
 }
 
 fn command(row: &SqliteRow) -> Result<Command, StoreError> {
-    let id: String = row.try_get("command_id")?;
     Ok(Command {
-        id: id.parse().map_err(|_| corrupt("command id"))?,
+        id: parsed(row, "command_id")?,
         document_name: row.try_get("document_name")?,
         document_version: row.try_get("document_version")?,
         content: row.try_get("content")?,

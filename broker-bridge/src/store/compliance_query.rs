@@ -1,6 +1,7 @@
 //! Compliance of the fleet as the API lists it: rows by node and type, and counts over all nodes.
 //! Never shows a node that was deregistered, and never reads more rows than its bound.
 
+use super::row::{json, parsed};
 use super::{Store, StoreError, UnixMs};
 use holdfast_bridge_core::compliance::Summary;
 use holdfast_protocol::NodeId;
@@ -76,14 +77,11 @@ impl Store {
             .bind(i64::from(limit))
             .fetch_all(&self.reads)
             .await?;
-        let corrupt = |what| StoreError::Corrupt { what };
         let row = |row: &SqliteRow| {
-            let (node, summary): (String, String) =
-                (row.try_get("node_id")?, row.try_get("summary")?);
             Ok(ComplianceRow {
-                node: node.parse().map_err(|_| corrupt("node id"))?,
+                node: parsed(row, "node_id")?,
                 facts: facts(row)?,
-                summary: serde_json::from_str(&summary).map_err(|_| corrupt("compliance"))?,
+                summary: json(row, "summary")?,
                 captured: row.try_get("captured_ms")?,
             })
         };

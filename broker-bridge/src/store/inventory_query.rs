@@ -1,9 +1,9 @@
 //! Which nodes have reported anything, or lost it, a stretch at a time.
 //! Never reads a report's content: whether it is wanted is the caller's question.
 
+use super::row::all_parsed;
 use super::{Store, StoreError};
 use holdfast_protocol::NodeId;
-use sqlx::Row;
 
 impl Store {
     /// Registered nodes that have reported, or of which it is known that a record was lost, by id, after `after`, at most `limit`.
@@ -25,11 +25,6 @@ impl Store {
         .bind(i64::from(limit))
         .fetch_all(&self.reads)
         .await?;
-        let id = |row: &sqlx::sqlite::SqliteRow| {
-            let id: String = row.try_get("node_id")?;
-            id.parse()
-                .map_err(|_| StoreError::Corrupt { what: "node id" })
-        };
-        rows.iter().map(id).collect()
+        all_parsed(&rows, "node_id")
     }
 }

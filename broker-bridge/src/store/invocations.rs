@@ -3,6 +3,7 @@
 
 use super::commands::{details, from_request_key, push_statuses, request_key};
 use super::error::unsigned;
+use super::row::{all_parsed, corrupt, json, parsed};
 use super::{Page, Paged, Store, StoreError, UnixMs};
 use holdfast_bridge_core::invocation::{Event, Invocation, Stage, StatusDetails};
 use holdfast_protocol::{CommandId, NodeId};
@@ -86,10 +87,6 @@ pub struct InvocationFilter {
     pub documents: Vec<String>,
 }
 
-fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Corrupt { what }
-}
-
 fn state(row: &SqliteRow) -> Result<Invocation, StoreError> {
     Ok(Invocation {
         stage: Stage::from_number(row.try_get("stage")?).ok_or(corrupt("stage"))?,
@@ -102,27 +99,17 @@ fn state(row: &SqliteRow) -> Result<Invocation, StoreError> {
     })
 }
 
-fn ids(row: &SqliteRow) -> Result<(CommandId, NodeId), StoreError> {
-    let (command, node): (String, String) = (row.try_get("command_id")?, row.try_get("node_id")?);
-    Ok((
-        command.parse().map_err(|_| corrupt("command id"))?,
-        node.parse().map_err(|_| corrupt("node id"))?,
-    ))
-}
-
 fn invocation(row: &SqliteRow) -> Result<InvocationRecord, StoreError> {
-    let (command, node) = ids(row)?;
-    let steps: String = row.try_get("steps")?;
     Ok(InvocationRecord {
-        command,
-        node,
+        command: parsed(row, "command_id")?,
+        node: parsed(row, "node_id")?,
         requested: row.try_get("requested_ms")?,
         state: state(row)?,
         detail: row.try_get("detail")?,
         sent: row.try_get("sent_ms")?,
         started: row.try_get("started_ms")?,
         ended: row.try_get("ended_ms")?,
-        steps: serde_json::from_str(&steps).map_err(|_| corrupt("steps"))?,
+        steps: json(row, "steps")?,
     })
 }
 
@@ -281,7 +268,7 @@ pub(crate) async fn open_of_node(
     node: NodeId,
 ) -> Result<Vec<(CommandId, Invocation)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT command_id, node_id, stage, slot, delivered, cancelling, inferred, late, \
+        "SELECT command_id, stage, slot, delivered, cancelling, inferred, late, \
          status_details FROM invocations WHERE node_id = $1 AND stage < 2 \
          ORDER BY requested_ms, command_id",
     )
@@ -289,7 +276,7 @@ pub(crate) async fn open_of_node(
     .fetch_all(connection)
     .await?;
     rows.iter()
-        .map(|row| Ok((ids(row)?.0, state(row)?)))
+        .map(|row| Ok((parsed(row, "command_id")?, state(row)?)))
         .collect()
 }
 
@@ -299,7 +286,7 @@ pub(crate) async fn open_of_command(
     command: CommandId,
 ) -> Result<Vec<(NodeId, Invocation)>, StoreError> {
     let rows = sqlx::query(
-        "SELECT command_id, node_id, stage, slot, delivered, cancelling, inferred, late, \
+        "SELECT node_id, stage, slot, delivered, cancelling, inferred, late, \
          status_details FROM invocations WHERE command_id = $1 AND (stage < 2 OR slot = 1) \
          ORDER BY ordinal",
     )
@@ -307,7 +294,7 @@ pub(crate) async fn open_of_command(
     .fetch_all(connection)
     .await?;
     rows.iter()
-        .map(|row| Ok((ids(row)?.1, state(row)?)))
+        .map(|row| Ok((parsed(row, "node_id")?, state(row)?)))
         .collect()
 }
 
@@ -328,13 +315,7 @@ pub(crate) async fn sendable(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    rows.iter()
-        .map(|row| {
-            row.try_get::<String, _>("node_id")?
-                .parse()
-                .map_err(|_| corrupt("node id"))
-        })
-        .collect()
+    all_parsed(&rows, "node_id")
 }
 
 /// Sent invocations of a node that were last sent on an earlier connection, the oldest first.
@@ -346,7 +327,7 @@ pub(crate) async fn to_resend(
     known: bool,
 ) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT command_id, node_id FROM invocations WHERE node_id = $1 AND stage = 1 \
+        "SELECT command_id FROM invocations WHERE node_id = $1 AND stage = 1 \
          AND cancelling = 0 AND sent_epoch <> $2 AND (delivered = 0 OR $3 = 1) \
          ORDER BY requested_ms, command_id",
     )
@@ -355,7 +336,7 @@ pub(crate) async fn to_resend(
     .bind(i64::from(known))
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Ok(ids(row)?.0)).collect()
+    all_parsed(&rows, "command_id")
 }
 
 /// Commands with invocations whose time to be tried again has come.
@@ -365,8 +346,7 @@ pub(crate) async fn to_retry(
     limit: i64,
 ) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT i.command_id, min(i.node_id) AS node_id FROM invocations i \
-         JOIN nodes n ON n.node_id = i.node_id \
+        "SELECT i.command_id FROM invocations i JOIN nodes n ON n.node_id = i.node_id \
          WHERE i.stage = 0 AND i.retry_ms > 0 AND i.retry_ms <= $1 AND n.connection <> 0 \
          GROUP BY i.command_id LIMIT $2",
     )
@@ -374,7 +354,7 @@ pub(crate) async fn to_retry(
     .bind(limit)
     .fetch_all(connection)
     .await?;
-    rows.iter().map(|row| Ok(ids(row)?.0)).collect()
+    all_parsed(&rows, "command_id")
 }
 
 /// Makes what a node was too busy for due at the next tick.

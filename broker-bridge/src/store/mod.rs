@@ -21,6 +21,7 @@ pub(crate) mod outputs;
 mod overview;
 pub(crate) mod reports;
 mod retention;
+pub(crate) mod row;
 mod schema;
 pub(crate) mod streams;
 mod tags;

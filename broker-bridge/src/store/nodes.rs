@@ -4,6 +4,7 @@
 use super::activations::{activation, push_in};
 use super::audit::record;
 use super::error::unsigned;
+use super::row::parsed;
 use super::tags::put_tags;
 use super::{Caller, Page, Paged, RESTORED_AT, ResourceType, Store, StoreError, Tag, UnixMs};
 use holdfast_protocol::seal::PublicKey;
@@ -167,14 +168,11 @@ fn key(bytes: Vec<u8>) -> Result<PublicKey, StoreError> {
 }
 
 pub(super) fn node(row: &SqliteRow) -> Result<Node, StoreError> {
-    let id: String = row.try_get("node_id")?;
     let previous: Option<Vec<u8>> = row.try_get("previous_key")?;
     let quarantined: Option<UnixMs> = row.try_get("quarantined_ms")?;
     let reason: String = row.try_get("quarantine_reason")?;
     Ok(Node {
-        id: id
-            .parse()
-            .map_err(|_| StoreError::Corrupt { what: "node id" })?,
+        id: parsed(row, "node_id")?,
         activation_id: row.try_get("activation_id")?,
         name: row.try_get("name")?,
         iam_role: row.try_get("iam_role")?,
@@ -294,13 +292,7 @@ pub(crate) async fn online(
         .fetch_all(connection)
         .await?;
     rows.iter()
-        .map(|row| {
-            let id: String = row.try_get("node_id")?;
-            let node = id
-                .parse()
-                .map_err(|_| StoreError::Corrupt { what: "node id" })?;
-            Ok((node, row.try_get("connection")?))
-        })
+        .map(|row| Ok((parsed(row, "node_id")?, row.try_get("connection")?)))
         .collect()
 }
 
@@ -331,10 +323,7 @@ async fn register(
             .fetch_optional(&mut *connection)
             .await?;
     if let Some(row) = known {
-        let id: String = row.try_get("node_id")?;
-        let id: NodeId = id
-            .parse()
-            .map_err(|_| StoreError::Corrupt { what: "node id" })?;
+        let id = parsed(&row, "node_id")?;
         set_certificate(connection, id, &new.certificate).await?;
         return Ok(Enrolled::Known(id));
     }
@@ -629,12 +618,8 @@ impl Store {
             .await?;
         rows.iter()
             .map(|row| {
-                let id: String = row.try_get("resource_id")?;
-                let id = id
-                    .parse()
-                    .map_err(|_| StoreError::Corrupt { what: "node id" })?;
                 Ok((
-                    id,
+                    parsed(row, "resource_id")?,
                     Tag {
                         key: row.try_get("key")?,
                         value: row.try_get("value")?,

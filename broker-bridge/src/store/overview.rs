@@ -2,6 +2,7 @@
 //! Never changes anything.
 
 use super::audit::entry;
+use super::row::{all_parsed, parsed};
 use super::streams::gap;
 use super::{AuditEntry, GapCount, Page, Paged, Store, StoreError, UnixMs};
 use holdfast_protocol::{CommandId, NodeId};
@@ -25,10 +26,6 @@ pub struct NodeGap {
     pub node: NodeId,
     /// What is missing.
     pub gap: GapCount,
-}
-
-fn parsed<T: std::str::FromStr>(text: &str, what: &'static str) -> Result<T, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt { what })
 }
 
 impl Store {
@@ -88,7 +85,13 @@ impl Store {
         for row in &rows {
             newest = row.try_get("audit_id")?;
             if row.try_get::<&str, _>("operation")? == "DeregisterManagedInstance" {
-                nodes.push(parsed(row.try_get("target")?, "node id")?);
+                match parsed(row, "target") {
+                    Ok(node) => nodes.push(node),
+                    // Passed over: it would hold up every later entry.
+                    Err(error) => {
+                        tracing::error!(%error, "an entry of the audit trail is unreadable")
+                    }
+                }
             }
         }
         Ok((nodes, newest))
@@ -117,10 +120,7 @@ impl Store {
         .bind(node.as_str())
         .fetch_all(&self.reads)
         .await?;
-        let ids = rows
-            .iter()
-            .map(|row| parsed(row.try_get("command_id")?, "command id"));
-        ids.collect()
+        all_parsed(&rows, "command_id")
     }
 
     /// The gaps of all registered nodes, by node, class and reason.
@@ -146,7 +146,7 @@ impl Store {
         .await?;
         let items = rows.iter().map(|row| {
             Ok(NodeGap {
-                node: parsed(row.try_get("node_id")?, "node id")?,
+                node: parsed(row, "node_id")?,
                 gap: gap(row)?,
             })
         });

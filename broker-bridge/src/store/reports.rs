@@ -2,6 +2,7 @@
 //! Never decides what a report says: the core reads tables; this keeps them and finds them again.
 
 use super::activations::push_in;
+use super::row::{corrupt, parsed};
 use super::{Page, Paged, Store, StoreError, UnixMs};
 use holdfast_bridge_core::compliance::{self, Item};
 use holdfast_bridge_core::patch::{self, Patch, PatchSummary};
@@ -36,25 +37,15 @@ pub struct PatchState {
     pub captured: UnixMs,
 }
 
-fn corrupt(what: &'static str) -> StoreError {
-    StoreError::Corrupt { what }
-}
-
 fn table(row: &SqliteRow) -> Result<Table, StoreError> {
     let body: Vec<u8> = row.try_get("body")?;
     postcard::from_bytes(&body).map_err(|_| corrupt("report"))
 }
 
-fn node_id(row: &SqliteRow) -> Result<NodeId, StoreError> {
-    row.try_get::<String, _>("node_id")?
-        .parse()
-        .map_err(|_| corrupt("node id"))
-}
-
 fn stored(row: &SqliteRow) -> Result<StoredReport, StoreError> {
     let hash: Vec<u8> = row.try_get("hash")?;
     Ok(StoredReport {
-        node: node_id(row)?,
+        node: parsed(row, "node_id")?,
         type_name: row.try_get("type_name")?,
         captured: row.try_get("captured_ms")?,
         hash: hash.try_into().map_err(|_| corrupt("hash of a report"))?,
@@ -331,7 +322,7 @@ impl Store {
             let summary: PatchSummary =
                 serde_json::from_str(&summary).map_err(|_| corrupt("patch state"))?;
             Ok(PatchState {
-                node: node_id(row)?,
+                node: parsed(row, "node_id")?,
                 summary: PatchSummary {
                     patch_group: row.try_get("patch_group")?,
                     ..summary
