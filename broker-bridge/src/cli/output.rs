@@ -10,6 +10,13 @@ pub(crate) fn complain(why: &str) {
     let _ = writeln!(io::stderr(), "error: {why}");
 }
 
+/// A text without control characters, of which a terminal would make colours, titles or worse: nodes choose
+/// their names and what their events say.
+pub(crate) fn printable(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(plain).collect()
+}
+
 /// Where results go, and in which form.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
@@ -51,7 +58,7 @@ impl Output {
         let print = |cells: &mut dyn Iterator<Item = &str>| {
             let line: Vec<String> = cells
                 .zip(&widths)
-                .map(|(cell, width)| format!("{cell:width$}"))
+                .map(|(cell, width)| format!("{cell:width$}", cell = printable(cell)))
                 .collect();
             self.line(line.join("  ").trim_end())
         };
@@ -70,5 +77,19 @@ impl Output {
         let mut stdout = io::stdout().lock();
         stdout.write_all(bytes)?;
         stdout.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::printable;
+
+    #[test]
+    fn a_node_cannot_steer_the_terminal_that_shows_it() {
+        let shown = printable("till\u{1b}]0;x\u{7}\r\n\u{9b}31m ünïcode");
+        assert_eq!(
+            shown,
+            "till\u{fffd}]0;x\u{fffd}\u{fffd}\u{fffd}\u{fffd}31m ünïcode"
+        );
     }
 }

@@ -4,6 +4,7 @@
 use super::{EVENT_COLUMNS, GAP_COLUMNS, event_row, gap_row, unknown};
 use crate::cli::Common;
 use crate::cli::error::CliError;
+use crate::cli::output::printable;
 use crate::cli::state::{open_existing, time};
 use crate::store::{GapCount, Node, NodeEvent, Page, Store, StoreError, Tag};
 use holdfast_protocol::NodeId;
@@ -129,6 +130,7 @@ impl Known {
             let NodeEvent { name, detail, .. } = event;
             lines.push(format!("{:<12}  {at} {class} {name} {detail}", "event"));
         }
+        let lines: Vec<String> = lines.iter().map(|line| printable(line)).collect();
         lines.join("\n")
     }
 
