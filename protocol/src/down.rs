@@ -132,6 +132,26 @@ pub struct FloorReset {
     pub unix_ms: u64,
 }
 
+impl FloorReset {
+    /// Name of the audit record by which a node confirms a reset.
+    pub const CONFIRMATION: &str = "floor-reset";
+
+    /// Detail of that record.
+    #[must_use]
+    pub fn confirmation(&self) -> String {
+        format!("{}{FLOOR_UNIT}", self.unix_ms)
+    }
+
+    /// The floor that a record of this detail confirms; `None` when it confirms none.
+    #[must_use]
+    pub fn confirmed(detail: &str) -> Option<u64> {
+        detail.strip_suffix(FLOOR_UNIT)?.parse().ok()
+    }
+}
+
+/// What follows the floor in a confirmation.
+const FLOOR_UNIT: &str = " ms since 1970";
+
 /// Everything a bridge says to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Down {

@@ -244,8 +244,8 @@ impl Core {
         }
         let write = self.ctx.node_write();
         self.ctx.persist(Purpose::Note, vec![write]);
-        let detail = format!("{} ms since 1970", reset.unix_ms);
-        self.ctx.audit(now, "floor-reset", &detail);
+        self.ctx
+            .audit(now, FloorReset::CONFIRMATION, &reset.confirmation());
     }
 
     /// Takes over signed time. One that contradicts the connection is told and left out: the rest of

@@ -3,8 +3,8 @@
 
 use super::Hub;
 use crate::mqtt::CloseReason;
-use crate::store::StoreError;
 use crate::store::error::unsigned;
+use crate::store::{StoreError, floors, writing};
 use holdfast_protocol::down::{Down, Rotation};
 
 impl Hub {
@@ -24,19 +24,27 @@ impl Hub {
     /// Sets floors of time back that a person wants set back, of nodes that are connected; those
     /// that are away are told with their next hello.
     pub(super) async fn reset_floors(&self) {
-        let nodes = match self.shared.store.floor_resets().await {
-            Ok(nodes) => nodes,
-            Err(error) => {
-                tracing::error!(%error, "floors of time that are to be set back cannot be read; tried again");
-                return;
-            }
-        };
-        for session in nodes
+        if let Err(error) = self.send_floors().await {
+            tracing::error!(%error, "floors of time were not set back; tried again");
+        }
+    }
+
+    async fn send_floors(&self) -> Result<(), StoreError> {
+        let nodes = floors::unsent(&mut *self.shared.store.reads.acquire().await?).await?;
+        let sessions = nodes
             .into_iter()
             .filter_map(|node| self.shared.sessions.of_node(node))
-        {
-            session.reset_floor(unsigned(self.shared.clock.now()), &self.shared.root);
+            .filter(|session| session.greeted().is_some());
+        for session in sessions {
+            let (now, node) = (self.shared.clock.now(), session.node);
+            let work = writing::<_, bool, StoreError>(move |connection| {
+                Box::pin(floors::save_sent(connection, node, now))
+            });
+            if self.shared.store.writer.write(work).await? {
+                session.reset_floor(unsigned(now), &self.shared.root);
+            }
         }
+        Ok(())
     }
 
     /// Takes up the deregistrations after the entry `seen` of the audit trail; the newest entry that was looked at.

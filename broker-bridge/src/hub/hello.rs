@@ -182,7 +182,7 @@ async fn greet(
         more,
         cancels: of(|state| state.cancelling),
         waiting: of(|state| state.is_waiting()),
-        floor_reset: floors::wanted(connection, node).await?,
+        floor_reset: floors::save_sent(connection, node, context.now).await?,
     })))
 }
 
@@ -438,7 +438,6 @@ impl Hub {
             dating: Dating::new(&hello.stamp, now),
             regressed: accepted.streams.regressed,
             nonce: hello.nonce,
-            floor_reset: false,
         };
         session.greet(greeted, accepted.more, &reply, &self.shared.sealers);
         // Before any command: by a floor that stands ahead every one has expired.

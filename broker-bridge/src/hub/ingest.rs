@@ -5,6 +5,7 @@ use super::Hub;
 use super::session::{Dating, Session};
 use crate::mqtt::sessions::ready;
 use crate::mqtt::{CloseReason, Verdict};
+use crate::store::error::signed;
 use crate::store::invocations::{self, Outcome};
 use crate::store::streams::{self, Heads, NewEvent};
 use crate::store::writing;
@@ -15,7 +16,7 @@ use holdfast_bridge_core::patch;
 use holdfast_bridge_core::report::{Applied, apply};
 use holdfast_bridge_core::stream::{Acceptance, accept};
 use holdfast_protocol::bounded::{Bytes, List};
-use holdfast_protocol::down::{Ack, Down, Resync};
+use holdfast_protocol::down::{Ack, Down, FloorReset, Resync};
 use holdfast_protocol::limits::REPORTS_MAX;
 use holdfast_protocol::report::{Report, TypeName};
 use holdfast_protocol::up::{
@@ -37,9 +38,6 @@ const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Types of reports kept of a node: as many as the wire lets a hello name.
 const TYPES_MAX: i64 = 32;
 const _: () = assert!(TYPES_MAX == REPORTS_MAX as i64);
-
-/// The audit record by which a node confirms that it has set its floor of time back.
-const FLOOR_RESET: &str = "floor-reset";
 
 /// A record as it came.
 #[derive(Debug)]
@@ -248,8 +246,11 @@ impl Group {
             Record::Invocation(update) => self.update(connection, item, update, now).await,
             Record::Output(chunk) => self.output(connection, item.node, chunk).await,
             Record::Audit(event) | Record::Log(event) => {
-                if item.class == Class::Audit && event.name.as_str() == FLOOR_RESET {
-                    floors::confirm(connection, item.node).await?;
+                if item.class == Class::Audit
+                    && event.name.as_str() == FloorReset::CONFIRMATION
+                    && let Some(floor) = FloorReset::confirmed(&event.detail)
+                {
+                    floors::confirm(connection, item.node, signed(floor)).await?;
                 }
                 self.events.push(NewEvent {
                     node: item.node,

@@ -5,7 +5,7 @@ use super::Hub;
 use crate::mqtt::CloseReason;
 use crate::store::audit::record;
 use crate::store::writing;
-use crate::store::{Caller, Store, StoreError, UnixMs, commands, invocations, reports};
+use crate::store::{Caller, Store, StoreError, UnixMs, commands, floors, invocations, reports};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::{Row, SqliteConnection};
@@ -101,6 +101,7 @@ async fn close_out(
         .await?;
     let commands = advance_open(connection, node, Event::Deregistered, caller.now).await?;
     reports::forget(connection, node).await?;
+    floors::forget(connection, node).await?;
     record(
         connection,
         caller,

@@ -41,8 +41,6 @@ pub(super) struct Greeted {
     pub(super) regressed: bool,
     /// Nonce of the hello: what the root says answers it.
     pub(super) nonce: Nonce,
-    /// The floor was set back on this connection.
-    pub(super) floor_reset: bool,
 }
 
 /// Turns a node's stamps of this boot into the bridge's time.
@@ -153,10 +151,10 @@ impl Session {
         self.transmit(&mut lock(&self.link), down, delivery, sealers);
     }
 
-    /// Has the node set its floor of time back to `unix_ms`, by the root's word; once a connection.
+    /// Has the node set its floor of time back to `unix_ms`, by the root's word.
     pub(super) fn reset_floor(&self, unix_ms: u64, root: &Sealer) {
         let mut link = lock(&self.link);
-        let Some(greeted) = link.greeted.as_mut().filter(|greeted| !greeted.floor_reset) else {
+        let Some(greeted) = link.greeted.as_mut() else {
             return;
         };
         greeted.counter += 1;
@@ -170,7 +168,7 @@ impl Session {
             outbox,
         };
         match root.seal(&address, counter, false, &down) {
-            Ok(frame) => greeted.floor_reset = self.post(&down, frame, None),
+            Ok(frame) => drop(self.post(&down, frame, None)),
             Err(error) => {
                 tracing::error!(node_id = %self.node, %error, "a frame could not be sealed");
             }

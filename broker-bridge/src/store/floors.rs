@@ -1,24 +1,49 @@
 //! Nodes whose floor of time a person wants set back. Never says to what: the time of the send does.
 
 use super::audit::record;
-use super::{Caller, Store, StoreError};
+use super::row::all_parsed;
+use super::{Caller, Store, StoreError, UnixMs};
 use holdfast_protocol::NodeId;
-use sqlx::{Row, SqliteConnection};
+use sqlx::SqliteConnection;
 
-/// Whether a node's floor is to be set back.
-pub(crate) async fn wanted(
+/// Records that a node is sent the time `now` for its floor, before it is; `false` when nobody wants it.
+pub(crate) async fn save_sent(
     connection: &mut SqliteConnection,
     node: NodeId,
+    now: UnixMs,
 ) -> Result<bool, StoreError> {
-    let row = sqlx::query("SELECT 1 AS found FROM floor_resets WHERE node_id = $1")
+    let wanted = sqlx::query("UPDATE floor_resets SET sent_ms = $1 WHERE node_id = $2")
+        .bind(now)
         .bind(node.as_str())
-        .fetch_optional(connection)
+        .execute(connection)
         .await?;
-    Ok(row.is_some())
+    Ok(wanted.rows_affected() > 0)
 }
 
-/// The node has set its floor back.
+/// The node has set its floor back to `floor`. A word on an earlier send is none on a request made since.
 pub(crate) async fn confirm(
+    connection: &mut SqliteConnection,
+    node: NodeId,
+    floor: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM floor_resets WHERE node_id = $1 AND sent_ms = $2")
+        .bind(node.as_str())
+        .bind(floor)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Nodes that are wanted to set their floor back and were not yet told.
+pub(crate) async fn unsent(connection: &mut SqliteConnection) -> Result<Vec<NodeId>, StoreError> {
+    let rows = sqlx::query("SELECT node_id FROM floor_resets WHERE sent_ms IS NULL")
+        .fetch_all(connection)
+        .await?;
+    all_parsed(&rows, "node_id")
+}
+
+/// Forgets what is wanted of a node that is gone.
+pub(crate) async fn forget(
     connection: &mut SqliteConnection,
     node: NodeId,
 ) -> Result<(), StoreError> {
@@ -39,12 +64,10 @@ impl Store {
             .write(move |connection| {
                 Box::pin(async move {
                     let wanted = sqlx::query(
-                        "INSERT INTO floor_resets (node_id, requested_ms) \
-                         SELECT node_id, $1 FROM nodes \
-                         WHERE node_id = $2 AND deregistered_ms IS NULL \
-                         ON CONFLICT (node_id) DO UPDATE SET requested_ms = excluded.requested_ms",
+                        "INSERT INTO floor_resets (node_id) SELECT node_id FROM nodes \
+                         WHERE node_id = $1 AND deregistered_ms IS NULL \
+                         ON CONFLICT (node_id) DO UPDATE SET sent_ms = NULL",
                     )
-                    .bind(caller.now)
                     .bind(node.as_str())
                     .execute(&mut *connection)
                     .await?;
@@ -56,22 +79,5 @@ impl Store {
                 })
             })
             .await
-    }
-
-    /// Nodes whose floor is to be set back.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn floor_resets(&self) -> Result<Vec<NodeId>, StoreError> {
-        let rows = sqlx::query("SELECT node_id FROM floor_resets")
-            .fetch_all(&self.reads)
-            .await?;
-        rows.iter()
-            .map(|row| {
-                let id: String = row.try_get("node_id")?;
-                id.parse()
-                    .map_err(|_| StoreError::Corrupt { what: "node id" })
-            })
-            .collect()
     }
 }

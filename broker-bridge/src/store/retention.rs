@@ -109,8 +109,9 @@ const EVENTS: Trail = Trail {
 };
 
 const AUDIT: Trail = Trail {
+    // The newest entry stays: its id would be given again, and who follows the trail would miss the entry.
     aged: "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
-           WHERE at_ms < $1 ORDER BY at_ms LIMIT $2)",
+           WHERE at_ms < $1 AND audit_id < (SELECT max(audit_id) FROM audit) ORDER BY at_ms LIMIT $2)",
     spread: "SELECT coalesce(max(audit_id) - min(audit_id) + 1, 0) AS n FROM audit",
     oldest: "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
              WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)",

@@ -1,7 +1,8 @@
 //! Who a node is: clones, take-over, quarantine, deregistration, restored bridges.
 
 use super::*;
-use crate::store::CheckedBackup;
+use crate::store::{CheckedBackup, floors};
+use holdfast_bridge_core::retention::DAY_MS;
 use holdfast_protocol::down::HelloRefusalReason;
 use holdfast_protocol::up::Event;
 
@@ -380,16 +381,50 @@ async fn a_floor_is_set_back_by_the_root_until_the_node_confirms_it() {
     }
     let wire = world.online(&mut agent).await;
     assert_eq!(agent.next(&wire).await, reset);
-    let confirmed = Record::Audit(Event {
-        stamp: Agent::stamp(),
-        name: "floor-reset".try_into().unwrap(),
-        detail: text(""),
+    assert_eq!(agent.command(&wire).await.id, id);
+    // Wanted once more before the word on the first came: that word is none on the second.
+    let later = NOW + 5;
+    world.clock.store(later, Ordering::SeqCst);
+    want().await;
+    agent.record(&wire, floor_confirmed(NOW)).await;
+    world.hub.reset_floors().await;
+    let again = Down::FloorReset(down::FloorReset {
+        nonce: agent.hello().nonce,
+        unix_ms: u64::try_from(later).unwrap(),
     });
-    agent.record(&wire, confirmed).await;
-    assert!(store.floor_resets().await.unwrap().is_empty());
+    let mut sent = agent.next(&wire).await;
+    while matches!(sent, Down::Ack(_)) {
+        sent = agent.next(&wire).await;
+    }
+    assert_eq!(sent, again);
+    agent.record(&wire, floor_confirmed(later)).await;
     let wire = world.online(&mut agent).await;
     assert_eq!(agent.command(&wire).await.id, id);
     want().await;
-    world.hub.reset_floors().await;
-    assert_eq!(agent.next(&wire).await, reset);
+    world.hub.deregister(world.caller(), node).await.unwrap();
+    let mut reads = store.reads.acquire().await.unwrap();
+    assert_eq!(floors::unsent(&mut reads).await.unwrap(), []);
+}
+
+fn floor_confirmed(floor: i64) -> Record {
+    Record::Audit(Event {
+        stamp: Agent::stamp(),
+        name: down::FloorReset::CONFIRMATION.try_into().unwrap(),
+        detail: Text::new(format!("{floor} ms since 1970")).unwrap(),
+    })
+}
+
+#[tokio::test]
+async fn a_deregistration_is_followed_after_the_whole_trail_has_aged() {
+    let world = World::new().await;
+    let (agent, store) = (world.agent(1).await, world.store());
+    let seen = store.audit_head().await.unwrap();
+    assert!(seen > 0);
+    world.clock.fetch_add(100 * DAY_MS, Ordering::SeqCst);
+    world.hub.prune().await;
+    crate::hub::deregister(store, world.caller(), agent.node)
+        .await
+        .unwrap();
+    let (nodes, _) = store.deregistered_since(seen).await.unwrap();
+    assert_eq!(nodes, [agent.node]);
 }
