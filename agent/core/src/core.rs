@@ -55,9 +55,7 @@ pub enum RestoreError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Life {
     /// The node's record of this process is being written, or will be again after a refusal.
-    Starting {
-        retry_at: Option<Monotonic>,
-    },
+    Starting,
     Running,
     /// Asked to stop; what runs has until then.
     Stopping(Monotonic),
@@ -82,6 +80,8 @@ pub struct Core {
     pub(crate) certificate_refused: bool,
     /// What a hello's reply brought was refused by the journal: it is written before the next hello.
     unwritten: bool,
+    /// When the node's record of this process is written again after a refusal.
+    start_at: Option<Monotonic>,
     life: Life,
     /// When the last input came.
     now: Monotonic,
@@ -144,7 +144,8 @@ impl Core {
             schedule,
             certificate_refused: false,
             unwritten: false,
-            life: Life::Starting { retry_at: None },
+            start_at: None,
+            life: Life::Starting,
             now,
         })
     }
@@ -247,7 +248,7 @@ impl Core {
     pub fn next_deadline(&self) -> Option<Monotonic> {
         let (ctx, now) = (&self.ctx, self.now);
         let life = match self.life {
-            Life::Starting { retry_at } => return retry_at,
+            Life::Starting => return self.start_at,
             Life::Closing | Life::Stopped => None,
             Life::Stopping(until) => Some(until),
             Life::Running => self
@@ -259,6 +260,7 @@ impl Core {
         };
         [
             life,
+            self.start_at,
             self.session.deadline(),
             self.streams.deadline(ctx),
             self.commands.deadline(ctx, now),
@@ -318,10 +320,7 @@ impl Core {
         self.streams.persisted(figures);
         self.commands
             .set_result_head(self.streams.figures(Class::Result));
-        if let Some(why) = self.ctx.disk.take() {
-            self.ctx.log(Level::Info, "the disk writes again");
-            self.ctx.note(now, "disk-failed", &why);
-        }
+        self.disk_answers(now);
         let Some(purpose) = self.ctx.close(ticket) else {
             return;
         };
@@ -329,7 +328,7 @@ impl Core {
         match purpose {
             Purpose::Start => {
                 // Asked to stop meanwhile, it stays so.
-                if matches!(self.life, Life::Starting { .. }) {
+                if self.life == Life::Starting {
                     self.life = Life::Running;
                 }
                 self.commands.start(ctx, now);
@@ -357,13 +356,17 @@ impl Core {
         let Some(purpose) = self.ctx.close(ticket) else {
             return;
         };
+        // Refused is answered: with nothing left that waits for the disk, no answer would end its failure.
+        if !self.ctx.is_writing() {
+            self.disk_answers(now);
+        }
         let ctx = &mut self.ctx;
         ctx.log(Level::Warn, format!("not written: {why}"));
         match purpose {
             // Without it the node could not tell its lives apart: try again until there is room.
             Purpose::Start => {
-                if let Life::Starting { retry_at } = &mut self.life {
-                    *retry_at = Some(now.after(RETRY_MS));
+                if matches!(self.life, Life::Starting | Life::Running) {
+                    self.start_at = Some(now.after(RETRY_MS));
                 }
             }
             Purpose::Token | Purpose::Outbox => {
@@ -391,6 +394,13 @@ impl Core {
         }
     }
 
+    fn disk_answers(&mut self, now: Monotonic) {
+        if let Some(why) = self.ctx.disk.take() {
+            self.ctx.log(Level::Info, "the disk answers again");
+            self.ctx.note(now, "disk-failed", &why);
+        }
+    }
+
     /// The device fails; the shell tries again. Nothing that needs a write goes on, but the link does:
     /// the bridge is told that commands are refused, and why they are.
     fn disk_fails(&mut self, now: Monotonic, why: String) {
@@ -398,7 +408,7 @@ impl Core {
             self.ctx.log(Level::Error, format!("the disk fails: {why}"));
         }
         self.ctx.disk = Some(why);
-        if let Life::Starting { .. } = self.life {
+        if self.life == Life::Starting {
             // How often it was started is not on disk: the time since boot tells two starts apart.
             self.link.skip_ahead(now);
             self.life = Life::Running;
@@ -481,15 +491,12 @@ impl Core {
     /// Lets every part do what is due.
     fn settle(&mut self, now: Monotonic) {
         let ctx = &mut self.ctx;
-        match &mut self.life {
-            Life::Starting { retry_at } => {
-                if retry_at.take_if(|at| *at <= now).is_some() {
-                    let write = ctx.node_write();
-                    ctx.persist(Purpose::Start, vec![write]);
-                }
-                return;
-            }
-            Life::Stopped => return,
+        if self.start_at.take_if(|at| *at <= now).is_some() {
+            let write = ctx.node_write();
+            ctx.persist(Purpose::Start, vec![write]);
+        }
+        match self.life {
+            Life::Starting | Life::Stopped => return,
             Life::Running | Life::Stopping(_) | Life::Closing => {}
         }
         if ctx.record.clock.lags(now) {
@@ -564,10 +571,11 @@ impl Core {
     }
 
     fn stop(&mut self, now: Monotonic) {
-        if !matches!(self.life, Life::Starting { .. } | Life::Running) {
+        if !matches!(self.life, Life::Starting | Life::Running) {
             return;
         }
         self.life = Life::Stopping(now.after(self.ctx.config.intervals.stop_ms));
+        self.start_at = None;
         self.schedule.stop();
         self.commands.stop(&mut self.ctx);
     }

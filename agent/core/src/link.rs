@@ -83,11 +83,13 @@ impl Link {
         }
     }
 
-    /// Numbers attempts from the time since boot on, a tenth of a second each: no process makes them
-    /// faster than that, so a later one of this boot is above an earlier one.
+    /// This start is not on disk, and the next one may be counted the same: numbers attempts below it,
+    /// above those of the start before, from the time since boot on, a tenth of a second each. No
+    /// process makes them faster, so a later one of this boot is above an earlier one.
     pub(crate) fn skip_ahead(&mut self, now: Monotonic) {
-        let tenths = u64::from(u32::try_from(now.0 / 100).unwrap_or(u32::MAX - 1));
-        self.next_attempt = (self.next_attempt & !u64::from(u32::MAX)) | (tenths + 1);
+        const HALF: u64 = 1 << 31;
+        let before = (self.next_attempt >> 32).saturating_sub(1) << 32;
+        self.next_attempt = before + HALF + (now.0 / 100 + 1).min(HALF - 1);
     }
 
     /// Whether it is time to connect.

@@ -24,7 +24,7 @@ use holdfast_protocol::enrol::{Outcome, Renewal, Reply, public_key};
 use holdfast_protocol::report::{Cell, Content, Row, Table};
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::{Answer, Bound, Class, Record, Up};
+use holdfast_protocol::up::{Answer, Bound, Class, InvocationState, Record, Up};
 
 fn fail(node: &mut Node, fault: LinkFault) -> u64 {
     node.wait(1);
@@ -752,4 +752,38 @@ fn a_device_without_room_for_a_command_is_shown_for_a_while() {
     assert_eq!(node.core.status(node.now).disk, Some(why));
     let later = Monotonic(node.now.0 + 60_000);
     assert_eq!(node.core.status(later).disk, None);
+}
+
+#[test]
+fn a_start_that_the_disk_first_fails_and_then_refuses_is_written_again() {
+    let mut node = Node::online();
+    node.send_command(command(1, &document(&[""])));
+    assert_eq!(node.runs(), [(id(1), 0)]);
+    start_on_a_failing_disk(&mut node);
+    node.refuse(PersistRefusal::Disk {
+        why: "No space left on device".to_owned(),
+    });
+    // Nothing waits for the disk any more that could say that it answers again.
+    assert_eq!(node.core.status(node.now).disk, None);
+    node.let_go();
+    node.wait(10_000);
+    let ended = node.disk.records(Class::Result).into_iter().any(|record| {
+        matches!(record, Record::Invocation(update)
+            if update.command == id(1) && update.state == InvocationState::Interrupted)
+    });
+    assert!(ended, "what the last process left is not left for ever");
+}
+
+#[test]
+fn a_start_that_is_on_disk_numbers_its_attempts_above_one_that_was_not() {
+    let mut node = Node::online();
+    let on_disk = node.attempt;
+    node.wait(60_000);
+    start_on_a_failing_disk(&mut node);
+    node.connect();
+    let not_on_disk = node.attempt;
+    assert!(not_on_disk > on_disk);
+    node.crash(false);
+    node.connect();
+    assert!(node.attempt > not_on_disk);
 }
