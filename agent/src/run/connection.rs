@@ -5,15 +5,17 @@ use super::Event;
 use crate::clock;
 use crate::error::chain;
 use crate::link::address::Address;
-use crate::link::{Dialer, Hail, Incoming, Outgoing, Session};
+use crate::link::{Dialer, End, Hail, Incoming, Outgoing, Session};
 use crate::platform;
 use crate::tls::Connector;
 use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault, LinkIdentity};
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
 use std::collections::VecDeque;
-use tokio::sync::{mpsc, watch};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
+use tokio::time::sleep;
 
 /// What is handed to the socket ahead of its pace.
 const OUTGOING_MAX: usize = 32;
@@ -22,6 +24,8 @@ const OUTGOING_MAX: usize = 32;
 const WAITING_HIGH: usize = 64;
 /// What may wait for the core.
 const INCOMING_MAX: usize = 16;
+/// A close waits for a socket that takes nothing no longer.
+const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
 /// A connection, or the attempt to make it.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(super) struct Connection {
     outgoing: mpsc::Sender<Outgoing>,
     waiting: VecDeque<Outgoing>,
     paused: watch::Sender<bool>,
+    /// Until it is asked to close.
+    closing: Option<oneshot::Sender<String>>,
     task: AbortHandle,
 }
 
@@ -44,11 +50,13 @@ impl Connection {
     ) -> Self {
         let (outgoing, wanted) = mpsc::channel(OUTGOING_MAX);
         let (paused, is_paused) = watch::channel(false);
+        let (closing, is_closing) = oneshot::channel();
         let task = Task {
             attempt,
             wanted,
             events,
             paused: is_paused,
+            closing: is_closing,
         };
         let task = tokio::spawn(Box::pin(task.live(dialer, address, tls, hail)));
         Self {
@@ -56,13 +64,21 @@ impl Connection {
             outgoing,
             waiting: VecDeque::new(),
             paused,
+            closing: Some(closing),
             task: task.abort_handle(),
         }
     }
 
-    /// Hands something to the connection, at the socket's pace and in order. A close does not wait
-    /// for a socket that takes nothing: `Some` then tells the core of the end.
-    pub(super) fn send(&mut self, outgoing: Outgoing) -> Option<Input> {
+    /// Hands something to the connection, at the socket's pace and in order. What waits is given up
+    /// for a close, which ends the connection soon even when its socket takes nothing.
+    pub(super) fn send(&mut self, outgoing: Outgoing) {
+        if let Outgoing::Close(why) = &outgoing {
+            self.waiting.clear();
+            self.pace();
+            if let Some(closing) = self.closing.take() {
+                let _ = closing.send(why.clone());
+            }
+        }
         let refused = if self.waiting.is_empty() {
             self.outgoing.try_send(outgoing)
         } else {
@@ -70,20 +86,11 @@ impl Connection {
         };
         match refused {
             // An ended connection has said so itself.
-            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => None,
-            Err(mpsc::error::TrySendError::Full(Outgoing::Close(why))) => {
-                self.task.abort();
-                self.waiting.clear();
-                Some(Input::Disconnected {
-                    attempt: self.attempt,
-                    fault: LinkFault::Asked,
-                    why,
-                })
-            }
+            Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(Outgoing::Close(_))) => {}
             Err(mpsc::error::TrySendError::Full(outgoing)) => {
                 self.waiting.push_back(outgoing);
                 self.pace();
-                None
             }
         }
     }
@@ -143,6 +150,7 @@ struct Task {
     wanted: mpsc::Receiver<Outgoing>,
     events: mpsc::Sender<Event>,
     paused: watch::Receiver<bool>,
+    closing: oneshot::Receiver<String>,
 }
 
 impl Task {
@@ -191,13 +199,36 @@ impl Task {
         self.serve(session).await;
     }
 
-    async fn serve(mut self, session: Session) {
-        let attempt = self.attempt;
-        let (arrived, mut incoming) = mpsc::channel(INCOMING_MAX);
-        let events = self.events.clone();
+    async fn serve(self, session: Session) {
+        let (arrived, incoming) = mpsc::channel(INCOMING_MAX);
+        let serving = |mut wanted| async move { session.serve(&mut wanted, arrived).await };
+        self.relay(incoming, serving).await;
+    }
+
+    /// Hands what arrives to the core until `serving` ends, and then tells of the end. What is to be
+    /// sent ends with `serving`: otherwise what waits for it would hold up what has arrived for ever.
+    async fn relay<S: Future<Output = End>>(
+        self,
+        mut incoming: mpsc::Receiver<Incoming>,
+        serving: impl FnOnce(mpsc::Receiver<Outgoing>) -> S,
+    ) {
+        let Self {
+            attempt,
+            wanted,
+            events,
+            mut paused,
+            closing,
+        } = self;
+        let serving = serving(wanted);
+        let served = async {
+            tokio::select! {
+                end = serving => end,
+                why = overdue(closing) => End::Asked(why),
+            }
+        };
         let forward = async {
             while let Some(incoming) = incoming.recv().await {
-                if self.paused.wait_for(|paused| !paused).await.is_err() {
+                if paused.wait_for(|paused| !paused).await.is_err() {
                     return;
                 }
                 if let Some(input) = input_of(attempt, incoming) {
@@ -205,18 +236,29 @@ impl Task {
                 }
             }
         };
-        let (end, ()) = tokio::join!(session.serve(&mut self.wanted, arrived), forward);
-        self.tell(Input::Disconnected {
+        let (end, ()) = tokio::join!(served, forward);
+        let input = Input::Disconnected {
             attempt,
             fault: end.fault(),
             why: chain(&end),
-        })
-        .await;
+        };
+        let _ = events.send(Event::Input(input)).await;
     }
 
     async fn tell(&self, input: Input) {
         // Nobody listens only when the process ends.
         let _ = self.events.send(Event::Input(input)).await;
+    }
+}
+
+/// Asked to close, and [`CLOSE_LIMIT`] has passed.
+async fn overdue(closing: oneshot::Receiver<String>) -> String {
+    match closing.await {
+        Ok(why) => {
+            sleep(CLOSE_LIMIT).await;
+            why
+        }
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -256,24 +298,51 @@ fn input_of(attempt: Attempt, incoming: Incoming) -> Option<Input> {
 mod tests {
     use super::*;
 
-    fn connection() -> (Connection, mpsc::Receiver<Outgoing>, watch::Receiver<bool>) {
+    fn connection() -> (Connection, Task, mpsc::Receiver<Event>) {
         let (outgoing, wanted) = mpsc::channel(OUTGOING_MAX);
         let (paused, is_paused) = watch::channel(false);
+        let (closing, is_closing) = oneshot::channel();
+        let (events, inbox) = mpsc::channel(64);
+        let attempt = Attempt(1);
         let connection = Connection {
-            attempt: Attempt(1),
+            attempt,
             outgoing,
             waiting: VecDeque::new(),
             paused,
+            closing: Some(closing),
             task: tokio::spawn(std::future::pending::<()>()).abort_handle(),
         };
-        (connection, wanted, is_paused)
+        let task = Task {
+            attempt,
+            wanted,
+            events,
+            paused: is_paused,
+            closing: is_closing,
+        };
+        (connection, task, inbox)
+    }
+
+    fn wait_for_the_socket(connection: &mut Connection) {
+        for packet in 1..=200 {
+            connection.send(Outgoing::Ack(packet));
+        }
+        assert!(*connection.paused.borrow());
+    }
+
+    async fn ended(inbox: &mut mpsc::Receiver<Event>) -> LinkFault {
+        loop {
+            if let Some(Event::Input(Input::Disconnected { fault, .. })) = inbox.recv().await {
+                return fault;
+            }
+        }
     }
 
     #[tokio::test]
     async fn more_acknowledgements_than_the_socket_takes_wait_in_order() {
-        let (mut connection, mut wanted, paused) = connection();
+        let (mut connection, task, _inbox) = connection();
+        let (mut wanted, paused) = (task.wanted, task.paused);
         for packet in 1..=1000 {
-            assert!(connection.send(Outgoing::Ack(packet)).is_none());
+            connection.send(Outgoing::Ack(packet));
         }
         assert!(*paused.borrow(), "nothing more is read meanwhile");
         for expected in 1..=1000 {
@@ -290,31 +359,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_an_ended_connection_is_forgotten() {
-        let (mut connection, wanted, paused) = connection();
-        for packet in 1..=200 {
-            assert!(connection.send(Outgoing::Ack(packet)).is_none());
-        }
-        drop(wanted);
-        connection.hand_on().await;
-        assert!(connection.waiting.is_empty() && !*paused.borrow());
+    async fn the_end_is_told_although_what_had_arrived_was_held_up() {
+        let (mut connection, task, mut inbox) = connection();
+        wait_for_the_socket(&mut connection);
+        let (arrived, incoming) = mpsc::channel(INCOMING_MAX);
+        let relaying = task.relay(incoming, |_wanted| async move {
+            arrived.send(Incoming::PubAck).await.unwrap();
+            End::Lost("the link is gone".into())
+        });
+        let fault = async {
+            tokio::select! {
+                fault = ended(&mut inbox) => fault,
+                () = async { loop { connection.hand_on().await } } => unreachable!(),
+            }
+        };
+        let ((), fault) = tokio::join!(relaying, fault);
+        assert_eq!(fault, LinkFault::Lost);
+        assert!(connection.waiting.is_empty() && !*connection.paused.borrow());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_close_does_not_wait_for_a_socket_that_takes_nothing() {
-        let (mut connection, _wanted, _paused) = connection();
-        for packet in 1..=200 {
-            assert!(connection.send(Outgoing::Ack(packet)).is_none());
+        for full in [true, false] {
+            let (mut connection, task, mut inbox) = connection();
+            if full {
+                wait_for_the_socket(&mut connection);
+            }
+            let (arrived, incoming) = mpsc::channel(INCOMING_MAX);
+            let relaying = task.relay(incoming, |wanted| async move {
+                let _held = (wanted, arrived);
+                std::future::pending().await
+            });
+            connection.send(Outgoing::Close("the agent stops".into()));
+            let ((), fault) = tokio::join!(relaying, ended(&mut inbox));
+            assert_eq!(fault, LinkFault::Asked);
         }
-        let told = connection.send(Outgoing::Close("the agent stops".into()));
-        assert!(matches!(
-            told,
-            Some(Input::Disconnected {
-                attempt: Attempt(1),
-                fault: LinkFault::Asked,
-                ..
-            })
-        ));
     }
 
     #[test]

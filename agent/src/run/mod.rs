@@ -506,7 +506,7 @@ impl Shell {
     fn send(&mut self, attempt: Attempt, outgoing: Outgoing) {
         let connection = self.connection.as_mut();
         if let Some(connection) = connection.filter(|connection| connection.attempt == attempt) {
-            self.again.extend(connection.send(outgoing));
+            connection.send(outgoing);
         }
     }
 }
