@@ -71,8 +71,6 @@ pub(crate) async fn supervise(
     output_bytes_max: (usize, usize),
     stop: impl Future<Output = Stop>,
 ) -> std::io::Result<Finished> {
-    // What it leaves behind on purpose outlives it; only one that nobody waited for does not.
-    process.supervised = true;
     let (child, group) = (&mut process.child, process.group);
     let (out, err) = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
@@ -99,6 +97,8 @@ pub(crate) async fn supervise(
         }
         end
     };
+    // What it leaves behind on purpose outlives it, but not an agent that ends before it does.
+    process.supervised = true;
     Ok(Finished {
         end,
         stdout,

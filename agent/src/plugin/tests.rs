@@ -175,3 +175,15 @@ async fn a_step_killed_from_elsewhere_says_so() {
     assert_eq!(outcome.end, End::Signalled(9));
     assert_eq!(outcome.detail, "ended by signal 9");
 }
+
+#[tokio::test]
+async fn an_agent_that_ends_before_a_step_takes_all_its_processes_along() {
+    let home = tempfile::tempdir().unwrap();
+    let pipe = pipe(home.path());
+    let text = format!("sleep 1000 &\necho $! > {}\nwait", pipe.display());
+    let (_stop, stopped) = oneshot::channel();
+    let running = tokio::spawn(run(script(home.path(), &text), stopped));
+    let sleeper = line_from(pipe).await;
+    running.abort();
+    until_gone(sleeper.trim().parse().unwrap()).await;
+}
