@@ -45,7 +45,7 @@ pub struct Registration {
 pub enum RegisterError {
     /// It is registered already.
     #[error(
-        "this state directory is node {node} already: use it as it is, choose another --state-dir, or give --force to become a new node and drop what still waits to be sent for {node}"
+        "this state directory is node {node} already: go on with `holdfast-agent run`, choose another --state-dir, or give --force to become a new node and drop what still waits to be sent for {node}"
     )]
     Registered {
         /// The node.

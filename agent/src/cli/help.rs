@@ -132,10 +132,10 @@ then it shows what is on disk.
 const INVENTORY: &str = "\
 holdfast-agent inventory [--full] [--state-dir DIR] [--json]
 
-Shows what is on this machine: the node, packages, network, services and components.
-Needs neither registration nor network, and sends nothing.
+Counts what is on this machine: the node, packages, network, services and components;
+--json shows each of them. Needs neither registration nor network, and sends nothing.
 
-  --full   packages with section, publisher, homepage and summary
+  --full   with --json: packages with section, publisher, homepage and summary
   --json   the items themselves, by the attribute names of AWS's inventory
 ";
 
@@ -157,8 +157,8 @@ holdfast-agent document run FILE [--parameters JSON] [--state-dir DIR] [--json]
 
 Runs a command document on this machine as the agent would, and shows the output.
 Needs neither registration nor network, and tells nobody: it writes no audit record
-either, so keep what sudo or the shell records where that matters. FILE is JSON, the name
-of a built-in document such as AWS-RunShellScript, or - for standard input.
+either, so keep what sudo or the shell records where that matters. FILE is JSON or YAML, the
+name of a built-in document such as AWS-RunShellScript, or - for standard input.
 
   --parameters   as the AWS CLI takes them: '{\"commands\": [\"uptime\"]}'
 

@@ -26,7 +26,7 @@ pub(super) enum Verb {
     /// HTTP address; the AWS CLI then works unmodified.
     #[command(after_help = "Example:\n  \
 holdfast-bridge access-key create --name alice > aws.env\n  \
-set -a; . ./aws.env; AWS_ENDPOINT_URL=http://127.0.0.1:8440; AWS_REGION=eu-central-1; set +a\n  \
+set -a; . ./aws.env; AWS_ENDPOINT_URL=http://127.0.0.1:8440; AWS_DEFAULT_REGION=eu-central-1; set +a\n  \
 aws ssm describe-instance-information")]
     Create(Create),
     /// Take an access key that exists elsewhere; its secret is read from standard input

@@ -42,7 +42,7 @@ pub enum BackupError {
 #[non_exhaustive]
 pub enum RestoreError {
     /// The directory holds a database.
-    #[error("{path} exists: stop the bridge, and force the restore to replace it")]
+    #[error("{path} exists: stop the bridge, and give --force to replace it")]
     InUse {
         /// The database.
         path: PathBuf,
