@@ -1,7 +1,7 @@
 //! The core itself: hands each input to the part it concerns, then lets every part do what is due.
 //! Never holds a rule of its own that belongs to one part alone.
 
-use crate::command::Commands;
+use crate::command::{Commands, Times};
 use crate::config::Config;
 use crate::context::{Context, Purpose, Random};
 use crate::effect::{Attempt, BULK_PREFIX, Effect, Gathering, Level, LinkIdentity, Ticket};
@@ -39,7 +39,7 @@ pub enum RestoreError {
         /// Newest layout read.
         newest: u8,
     },
-    /// A ledger entry that cannot be read.
+    /// The node's own entry cannot be read. Any other is left out instead, and what it cost is told.
     #[error(
         "ledger entry `{key}` cannot be read; move the state directory away and register again"
     )]
@@ -99,6 +99,7 @@ impl Core {
             boot_id,
             random,
             sequences_lost,
+            damage,
             now,
         } = restored;
         let mut random = Random::new(random);
@@ -121,7 +122,12 @@ impl Core {
         record.clock.restart(boot_id, config.built_unix_ms);
         let [results, _, state, _] = streams;
         let boot = record.clock.boot();
-        let commands = Commands::restore(&ledger, now, boot, results)?;
+        let times = Times {
+            now,
+            boot,
+            certain_unix_ms: record.clock.certain(now),
+        };
+        let commands = Commands::restore(&ledger, &damage, times, results)?;
         let reports = Reports::restore(&ledger, state.head)?;
         let opener = Opener::new(config.root, record.signing_serial);
         let link = Link::new(now, record.starts);
@@ -130,8 +136,10 @@ impl Core {
         let write = ctx.node_write();
         ctx.persist(Purpose::Start, vec![write]);
         if sequences_lost {
-            ctx.audit(now, "outbox-renewed", "the journal lost its cursor");
+            let detail = "the journal lost its cursor or the end of a stream";
+            ctx.audit(now, "outbox-renewed", detail);
         }
+        commands.tell_damage(&mut ctx, now, damage.records);
         Ok(Self {
             ctx,
             opener,

@@ -215,8 +215,23 @@ pub struct Restored {
     /// The journal cannot say which sequences it has given out (its cursor was lost): a new life of
     /// the outbox begins.
     pub sequences_lost: bool,
+    /// What the medium has damaged.
+    pub damage: LedgerDamage,
     /// Now.
     pub now: Monotonic,
+}
+
+/// What a medium has damaged of a journal, and whom it concerns.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LedgerDamage {
+    /// Keys of the ledger whose newest entry is damaged: what is in the ledger of them, if anything, is
+    /// older. A command among them is never begun, and still gets its result.
+    pub doubtful: Vec<String>,
+    /// Commands whose result is damaged in the stream. They are answered again, by what the ledger
+    /// knows of them.
+    pub lost_results: Vec<CommandId>,
+    /// Damaged records in all streams and the ledger.
+    pub records: u64,
 }
 
 /// Figures of one stream, in the order of [`Class::ALL`] where there are four.

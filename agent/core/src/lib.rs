@@ -46,7 +46,8 @@ pub use effect::{
 };
 pub use error::chain;
 pub use input::{
-    CertificateLife, Entry, Input, LinkFault, Monotonic, PersistRefusal, Restored, StepEnd,
-    StepExit, StreamFigures,
+    CertificateLife, Entry, Input, LedgerDamage, LinkFault, Monotonic, PersistRefusal, Restored,
+    StepEnd, StepExit, StreamFigures,
 };
 pub use status::{CommandStatus, LinkState, LinkStatus, QueueStatus, Status};
+pub use store::{LedgerCommand, ledger_command};

@@ -87,8 +87,14 @@ impl Reports {
             let Ok(number) = number.parse() else {
                 continue;
             };
+            let record = match store::decode(key, value) {
+                Ok(record) => record,
+                // Nothing is lost with a base: the next report of its type is sent whole.
+                Err(RestoreError::Malformed { .. }) => continue,
+                Err(newer @ RestoreError::Layout { .. }) => return Err(newer),
+            };
             let state = TypeState {
-                record: store::decode(key, value)?,
+                record,
                 sent_sequence: Some(head),
                 whole: false,
             };

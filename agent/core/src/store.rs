@@ -8,7 +8,10 @@ use holdfast_protocol::{CommandId, OutboxId, down};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Layout of every value here; a changed one gets the next number.
+/// Layout of every value here; a changed one gets the next number. The road of a change: the reader
+/// of the old layout stays beside the new one and is chosen by this byte, values are written in the
+/// new one as they change, and a build drops the old reader only two releases after. A layout above
+/// this is refused by name, and nothing of it is deleted: an older agent must not guess.
 const LAYOUT: u8 = 1;
 
 /// Key of [`NodeRecord`].
@@ -115,6 +118,51 @@ pub(crate) struct Place {
 
 pub(crate) fn command_key(command: &CommandId) -> String {
     format!("{COMMAND_PREFIX}{command}")
+}
+
+/// A command as the ledger has it, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerCommand {
+    /// The command.
+    pub command: CommandId,
+    /// Its document; `None` once it has ended.
+    pub document: Option<String>,
+    /// `Pending`, `InProgress`, `Rebooting`, how it ended, or why it cannot be read.
+    pub state: String,
+    /// Until when it may begin, or is remembered: milliseconds since 1970.
+    pub expires_unix_ms: Option<u64>,
+}
+
+/// Reads an entry of the ledger; `None` where it is not a command's.
+#[must_use]
+pub fn ledger_command(key: &str, value: &[u8]) -> Option<LedgerCommand> {
+    let command = key.strip_prefix(COMMAND_PREFIX)?.parse().ok()?;
+    let (held, state) = match decode(key, value) {
+        Ok(CommandRecord::Pending { command, .. }) => (Ok(command), "Pending".to_owned()),
+        Ok(CommandRecord::InProgress { command, .. }) => (Ok(command), "InProgress".to_owned()),
+        Ok(
+            CommandRecord::RebootingUnwritten { command, .. }
+            | CommandRecord::Rebooting { command, .. },
+        ) => (Ok(command), "Rebooting".to_owned()),
+        Ok(CommandRecord::Done {
+            state,
+            expires_unix_ms,
+        }) => (Err(Some(expires_unix_ms)), format!("{state:?}")),
+        Err(error) => (Err(None), error.to_string()),
+    };
+    let (document, expires_unix_ms) = match held {
+        Ok(held) => (
+            Some(held.document_name.to_string()),
+            Some(held.expires_unix_ms),
+        ),
+        Err(expires) => (None, expires),
+    };
+    Some(LedgerCommand {
+        command,
+        document,
+        state,
+        expires_unix_ms,
+    })
 }
 
 /// Encodes a value. Cannot fail: every type here has a known length.

@@ -586,6 +586,7 @@ fn a_state_directory_of_a_newer_version_is_refused_by_name() {
         boot_id: [1; 16],
         random: [1; 32],
         sequences_lost: false,
+        damage: holdfast_agent_core::LedgerDamage::default(),
         now: Monotonic(0),
     };
     let refused = holdfast_agent_core::Core::restore(harness::config(node.limits), restored);

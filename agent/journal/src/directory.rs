@@ -76,20 +76,37 @@ fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
 }
 
+pub(crate) fn list(path: &Path) -> io::Result<Vec<FileInfo>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
+            let bytes = metadata.len();
+            files.push(FileInfo { name, bytes });
+        }
+    }
+    Ok(files)
+}
+
+pub(crate) fn read_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + done as u64) {
+            Ok(0) => break,
+            Ok(got) => done += got,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
 impl Storage for DirStorage {
     type File = File;
 
     fn list(&self) -> io::Result<Vec<FileInfo>> {
-        let mut files = Vec::new();
-        for entry in std::fs::read_dir(&self.path)? {
-            let entry = entry?;
-            let metadata = entry.metadata()?;
-            if let (true, Ok(name)) = (metadata.is_file(), entry.file_name().into_string()) {
-                let bytes = metadata.len();
-                files.push(FileInfo { name, bytes });
-            }
-        }
-        Ok(files)
+        list(&self.path)
     }
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Created<File>> {
@@ -122,16 +139,7 @@ impl Storage for DirStorage {
     }
 
     fn read_at(&self, file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match file.read_at(rest, offset + done as u64) {
-                Ok(0) => break,
-                Ok(got) => done += got,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(done)
+        read_at(file, offset, buffer)
     }
 
     fn write_at(&self, file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {

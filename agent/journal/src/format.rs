@@ -12,7 +12,11 @@
 //! a *commit*, a header without payload that repeats the batch's last sequence, so that the last
 //! record of a log cannot vanish unnoticed either.
 
-/// The format this code writes, and the highest it reads.
+/// The format this code writes, and the highest it reads. Each segment and each cursor slot carries
+/// its own, so that a journal moves on by itself: a reader of the older version stays in this file,
+/// chosen by the header; what is appended goes to segments of the new version, and the old ones are
+/// emptied by acknowledgement, eviction and the ledger's compaction. Higher ones are refused before
+/// anything is changed ([`crate::OpenError::NewerVersion`]), never recycled or deleted.
 pub(crate) const VERSION: u16 = 1;
 /// The unit a device writes whole: nothing shares a sector with a segment's header.
 pub(crate) const SECTOR: u32 = 512;
@@ -193,9 +197,43 @@ impl RecordHeader {
         self.commit || payload_crc(salt, self.seq, payload) == self.payload_crc
     }
 
+    /// By how much the payload misses its checksum; 0 where it is whole.
+    pub(crate) fn syndrome(&self, salt: u64, payload: &[u8]) -> u32 {
+        payload_crc(salt, self.seq, payload) ^ self.payload_crc
+    }
+
     /// Bytes from this header to the next.
     pub(crate) fn stride(&self) -> u32 {
         RECORD_HEADER.saturating_add(self.len.next_multiple_of(ALIGN))
+    }
+}
+
+/// A header that does not pass its checksum, as whoever looks for the flipped bit needs it.
+pub(crate) struct HeaderDoubt {
+    bytes: [u8; RECORD_HEADER as usize],
+    /// By how much it misses its checksum.
+    pub(crate) syndrome: u32,
+    /// Bytes from its start on that the checksum covers.
+    pub(crate) covered: usize,
+}
+
+impl HeaderDoubt {
+    pub(crate) fn of(bytes: &[u8; RECORD_HEADER as usize], salt: u64, offset: u32) -> Self {
+        Self {
+            bytes: *bytes,
+            syndrome: header_crc(salt, offset, bytes) ^ u32_at(bytes, HEADER_CRC_AT),
+            covered: HEADER_CRC_AT,
+        }
+    }
+
+    /// The header with `bit` flipped back; `None`: where the bit is not one of the checksum's own.
+    pub(crate) fn corrected(&self, bit: Option<usize>) -> Option<[u8; RECORD_HEADER as usize]> {
+        let own = self.syndrome.is_power_of_two();
+        let bit = bit
+            .or_else(|| own.then(|| HEADER_CRC_AT * 8 + self.syndrome.trailing_zeros() as usize))?;
+        let mut bytes = self.bytes;
+        *bytes.get_mut(bit / 8)? ^= 1 << (bit % 8);
+        Some(bytes)
     }
 }
 

@@ -4,14 +4,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    OpenError, Recovery, Refusal, ReleaseError, SaltSource, Storage, StorageError, StreamId,
-    SyncError,
+    Damage, OpenError, Recovery, Refusal, ReleaseError, SaltSource, Storage, StorageError,
+    StreamId, SyncError,
     cursor::{Cursor, Table},
     format::{MAX_RECORD, framed},
     ledger::Index,
     meter::Metered,
     pool::Pool,
-    recovery,
+    recovery, salvage,
     stream::Stream,
 };
 
@@ -151,6 +151,25 @@ pub struct StreamStatus {
     pub durable: u64,
     /// Records found damaged when the journal was opened and not acknowledged then.
     pub damaged_records: u64,
+}
+
+/// One segment file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentStatus {
+    /// Its name inside the journal's directory.
+    pub file: String,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Sequence of its first record.
+    pub first: u64,
+    /// Its last sequence; below `first` where it holds none yet.
+    pub last: u64,
+    /// Its length.
+    pub bytes: u32,
+    /// Bytes of records and commits in it.
+    pub used_bytes: u64,
+    /// Takes no more records.
+    pub sealed: bool,
 }
 
 /// Figures of a journal.
@@ -387,6 +406,42 @@ impl<S: Storage> Journal<S> {
             written_total_bytes: self.storage.total(),
             failed_syncs: self.failed_syncs,
         }
+    }
+
+    /// The segment files of all streams, each stream's in their order.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentStatus> {
+        let streams = self.streams.values();
+        let segments = streams.flat_map(|stream| {
+            let held = stream.segments.iter().enumerate();
+            held.map(|(index, segment)| SegmentStatus {
+                file: segment.name(),
+                stream: stream.id,
+                first: segment.header.first_seq,
+                last: stream.durable.min(stream.seq_end(index) - 1),
+                bytes: segment.header.bytes,
+                used_bytes: segment.used(),
+                sealed: segment.sealed,
+            })
+        });
+        segments.collect()
+    }
+
+    /// What a damaged record was before a bit of it flipped; `None` where one flipped bit does not
+    /// explain the damage. It says whom the loss concerns, and is no record again.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn salvage(&self, damage: &Damage) -> Result<Option<Vec<u8>>, StorageError> {
+        let Some(place) = damage.place.filter(|_| damage.first == damage.last) else {
+            return Ok(None);
+        };
+        let stream = self.streams.get(&damage.stream);
+        let segment = stream.and_then(|found| found.segment_of(place));
+        segment.map_or(Ok(None), |segment| {
+            salvage::payload(&self.storage, segment, place.offset, damage.first)
+                .map_err(StorageError::on("read", &segment.name()))
+        })
     }
 
     /// Persists the cursor, then gives back the files that it says nobody needs.

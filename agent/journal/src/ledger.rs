@@ -76,6 +76,24 @@ impl Index {
         self.places.get(key).is_some_and(|place| place.seq == seq)
     }
 
+    /// The keys whose newest value was written before record `seq`.
+    pub(crate) fn older_than(&self, seq: u64) -> impl Iterator<Item = Vec<u8>> {
+        let older = self.places.iter().filter(move |(_, at)| at.seq < seq);
+        older.map(|(key, _)| key.to_vec())
+    }
+
+    /// The key that record `seq` set, unless a newer record did so since.
+    pub(crate) fn lost_by(&self, seq: u64, payload: &[u8]) -> Option<Vec<u8>> {
+        let operation = Operation::decode(payload)?;
+        let place = self.places.get(operation.key());
+        let is_lost = match operation {
+            Operation::Put { .. } => place.is_none_or(|place| place.seq < seq),
+            // What was removed and is back does no harm to say so.
+            Operation::Remove { .. } => place.is_some_and(|place| place.seq < seq),
+        };
+        is_lost.then(|| operation.key().to_vec())
+    }
+
     pub(crate) fn replay(&mut self, record: &Located, payload: &[u8]) {
         self.replay_at(record.seq, payload);
     }

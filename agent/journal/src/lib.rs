@@ -36,7 +36,9 @@ mod ledger;
 mod meter;
 mod pool;
 mod read;
+mod reader;
 mod recovery;
+mod salvage;
 mod scan;
 mod segment;
 mod simulated;
@@ -47,12 +49,14 @@ pub use directory::DirStorage;
 pub use error::{OpenError, ReadError, Refusal, ReleaseError, StorageError, SyncError};
 pub use format::MAX_RECORD;
 pub use journal::{
-    Config, Durable, Journal, Policy, Reservation, Status, StreamConfig, StreamStatus,
+    Config, Durable, Journal, Policy, Reservation, SegmentStatus, Status, StreamConfig,
+    StreamStatus,
 };
 pub use ledger::{Ledger, MAX_KEY};
 pub use pool::SaltSource;
 pub use read::{Entry, GapReason};
-pub use recovery::{Damage, Recovery};
+pub use reader::DirReader;
+pub use recovery::{Damage, DamagePlace, Recovery, Truncated};
 pub use simulated::{Fault, SimStorage};
 pub use storage::{Created, FileInfo, Storage};
 

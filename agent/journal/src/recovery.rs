@@ -10,7 +10,8 @@ use crate::{
     format::{DATA_START, HeaderRead, SECTOR, SEGMENT_HEADER, SegmentHeader, VERSION, framed},
     ledger::Index,
     meter::Metered,
-    pool::{Pool, Spare, slot_of},
+    pool::{Pool, Spare, segment_name, slot_of},
+    salvage,
     scan::{Range, Scanner, Step},
     segment::Segment,
     stream::Stream,
@@ -30,8 +31,37 @@ pub struct Damage {
     pub first: u64,
     /// The last of them.
     pub last: u64,
+    /// Where they stood; `None` where the file itself is missing or too short.
+    pub place: Option<DamagePlace>,
     /// They stand in the last batch, which may never have been durable: what a power cut leaves.
     pub maybe_unsynced: bool,
+}
+
+/// Where a damaged record starts. Its bytes stay there, unread, until its segment is used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DamagePlace {
+    pub(crate) slot: u32,
+    /// Bytes from the start of the file.
+    pub offset: u32,
+}
+
+impl DamagePlace {
+    /// The file's name inside the journal's directory.
+    #[must_use]
+    pub fn file(&self) -> String {
+        segment_name(self.slot)
+    }
+}
+
+/// A segment file that is shorter than it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Truncated {
+    /// Its name.
+    pub file: String,
+    /// Its length now.
+    pub bytes: u64,
+    /// Its length as it says itself; `None` where not even that is left.
+    pub made_bytes: Option<u32>,
 }
 
 /// What opening a journal found.
@@ -43,6 +73,16 @@ pub struct Recovery {
     pub damaged_records: u64,
     /// Where, for the first 256 ranges.
     pub damaged: Vec<Damage>,
+    /// Segment files that were cut. What stood behind the cut is among the damaged records only where
+    /// a later segment says that there was something.
+    pub truncated: Vec<Truncated>,
+    /// The end of a stream may be cut off: sequences may repeat, so whoever numbers by them must begin
+    /// a new identity.
+    pub end_lost: bool,
+    /// Keys of the ledger whose newest entry is, or may be, lost to damage, ascending: what the ledger
+    /// has of them, if anything, is older. Entries that a power cut tore were never told, and are not
+    /// among them.
+    pub doubtful: Vec<Vec<u8>>,
     /// No cursor was readable: acknowledged records may be read again, and sequences may repeat, so
     /// whoever numbers by them must begin a new identity.
     pub cursor_lost: bool,
@@ -65,7 +105,15 @@ pub(crate) fn open<S: Storage>(
     let (cursor, cursor_damaged) = Cursor::load(&storage, &names)?;
     let found = read_headers(&storage, &files)?;
 
-    let mut recovery = Recovery::default();
+    let mut recovery = Recovery {
+        truncated: find_truncated(&storage, &found)?,
+        ..Recovery::default()
+    };
+    // One that does not say whose it is may have held the end of any stream.
+    let any_end = recovery
+        .truncated
+        .iter()
+        .any(|cut| cut.made_bytes.is_none() && cut.bytes > 0);
     let mut spares = Vec::new();
     let mut next_ordinal = 1;
     let mut next_slot = 0;
@@ -114,13 +162,24 @@ pub(crate) fn open<S: Storage>(
             stream.progress.released = first.header.first_seq - 1;
         }
         spares.extend(drop_finished(stream));
+        let end_lost = any_end
+            || stream.segments.back().is_some_and(|last| {
+                let name = last.name();
+                recovery.truncated.iter().any(|cut| cut.file == name)
+            });
+        recovery.end_lost |= end_lost;
         scan(&storage, stream, &mut index, &mut recovery)?;
+        if stream.id == StreamId::LEDGER && end_lost {
+            recovery.doubtful.extend(index.older_than(u64::MAX));
+        }
         let told = stream
             .segments
             .iter()
             .map(|segment| segment.header.written_bytes + segment.used());
         written_bytes = written_bytes.max(told.max().unwrap_or(0));
     }
+    recovery.doubtful.sort();
+    recovery.doubtful.dedup();
     storage.set_before(written_bytes);
     let mut journal = Journal {
         storage,
@@ -218,6 +277,43 @@ fn read_header<S: Storage>(
     Ok(newest)
 }
 
+/// Files that were cut: shorter than they say, or too short to say anything. One that is empty may
+/// also be what a crash left that came while it was made.
+fn find_truncated<S: Storage>(
+    storage: &S,
+    found: &[Found],
+) -> Result<Vec<Truncated>, StorageError> {
+    let mut truncated = Vec::new();
+    for file in found {
+        let is_cut = match file.header {
+            Some(header) => file.bytes < header.bytes,
+            None if file.bytes == 0 => true,
+            None => file.bytes < SEGMENT_BYTES_LEAST && has_bytes(storage, file)?,
+        };
+        if is_cut {
+            truncated.push(Truncated {
+                file: segment_name(file.slot),
+                bytes: file.bytes.into(),
+                made_bytes: file.header.map(|header| header.bytes),
+            });
+        }
+    }
+    Ok(truncated)
+}
+
+/// A file that a crash left while it was being made holds nothing but zeros.
+fn has_bytes<S: Storage>(storage: &S, file: &Found) -> Result<bool, StorageError> {
+    let name = segment_name(file.slot);
+    let opened = storage
+        .open(&name)
+        .map_err(StorageError::on("open", &name))?;
+    let mut bytes = vec![0; file.bytes as usize];
+    let got = storage
+        .read_at(&opened, 0, &mut bytes)
+        .map_err(StorageError::on("read", &name))?;
+    Ok(bytes.iter().take(got).any(|byte| *byte != 0))
+}
+
 /// Takes the segments out of a chain that hold nothing that is needed: acknowledged or evicted ones
 /// at the front, and those whose records stand in the next one again after a failed sync.
 fn drop_finished<F>(stream: &mut Stream<F>) -> Vec<Spare> {
@@ -244,6 +340,9 @@ fn drop_finished<F>(stream: &mut Stream<F>) -> Vec<Spare> {
     spares
 }
 
+/// Sequences that cannot be read, first and last, and where they stood.
+type Hole = (u64, u64, Option<DamagePlace>);
+
 /// Reads a stream's records once: finds its end, its damage and what its policy needs to know.
 fn scan<S: Storage>(
     storage: &S,
@@ -252,7 +351,7 @@ fn scan<S: Storage>(
     recovery: &mut Recovery,
 ) -> Result<(), OpenError> {
     let head = stream.head();
-    let mut holes = Vec::new();
+    let mut holes: Vec<Hole> = Vec::new();
     let mut expected = head + 1;
     let mut proven_below = head + 1;
     for place in 0..stream.segments.len() {
@@ -263,8 +362,9 @@ fn scan<S: Storage>(
             continue;
         };
         let first_seq = segment.header.first_seq;
+        let slot = segment.slot;
         if expected < first_seq {
-            holes.push((expected, first_seq - 1));
+            holes.push((expected, first_seq - 1, None));
         }
         let end = scan_segment(
             storage,
@@ -282,7 +382,14 @@ fn scan<S: Storage>(
                     }
                 }
                 Step::Record(_) => {}
-                Step::Hole { first, last } => holes.push((first, last)),
+                Step::Hole {
+                    first,
+                    last,
+                    offset,
+                } => {
+                    let place = Some(DamagePlace { slot, offset });
+                    holes.push((first, last, place));
+                }
             },
         )?;
         expected = end.expected.max(first_seq);
@@ -294,8 +401,22 @@ fn scan<S: Storage>(
     }
     stream.durable = (expected - 1).max(head);
     stream.next_seq = stream.durable + 1;
-    for (first, last) in holes {
-        note_damage(stream, (first.max(head + 1), last), proven_below, recovery);
+    for (first, last, place) in holes {
+        let first = first.max(head + 1);
+        if first > last {
+            continue;
+        }
+        let damage = Damage {
+            stream: stream.id,
+            first,
+            last,
+            place,
+            maybe_unsynced: last >= proven_below,
+        };
+        note_damage(stream, damage, recovery);
+        if stream.id == StreamId::LEDGER {
+            doubt(storage, stream, index, damage, recovery)?;
+        }
     }
     stream.locate_begin(storage)?;
     Ok(())
@@ -350,25 +471,37 @@ fn scan_segment<S: Storage>(
     })
 }
 
-fn note_damage<F>(
-    stream: &mut Stream<F>,
-    (first, last): (u64, u64),
-    proven_below: u64,
-    recovery: &mut Recovery,
-) {
-    if first > last {
-        return;
-    }
-    stream.damaged_records += last - first + 1;
-    recovery.damaged_records += last - first + 1;
+fn note_damage<F>(stream: &mut Stream<F>, damage: Damage, recovery: &mut Recovery) {
+    let records = damage.last - damage.first + 1;
+    stream.damaged_records += records;
+    recovery.damaged_records += records;
     if recovery.damaged.len() < DAMAGED_RANGES_MAX {
-        recovery.damaged.push(Damage {
-            stream: stream.id,
-            first,
-            last,
-            maybe_unsynced: last >= proven_below,
-        });
+        recovery.damaged.push(damage);
     }
+}
+
+/// Names the keys whose newest entry may have stood in a damaged stretch of the ledger. One flipped
+/// bit names its key itself; after worse, every entry that is older may have had a newer one. What may
+/// never have been durable counts only if it is whole but for a bit: nobody was told of it otherwise.
+fn doubt<S: Storage>(
+    storage: &S,
+    stream: &Stream<S::File>,
+    index: &Index,
+    damage: Damage,
+    recovery: &mut Recovery,
+) -> Result<(), StorageError> {
+    if let Some(place) = damage.place.filter(|_| damage.first == damage.last)
+        && let Some(segment) = stream.segment_of(place)
+        && let Some(payload) = salvage::payload(storage, segment, place.offset, damage.first)
+            .map_err(StorageError::on("read", &place.file()))?
+    {
+        recovery
+            .doubtful
+            .extend(index.lost_by(damage.first, &payload));
+    } else if !damage.maybe_unsynced {
+        recovery.doubtful.extend(index.older_than(damage.last));
+    }
+    Ok(())
 }
 
 /// Makes durable what a killed process left in the page cache, and sets up the reserve.

@@ -58,10 +58,11 @@ pub(crate) struct Located {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Record(Located),
-    /// Sequences that were written here and cannot be read any more.
+    /// Sequences that were written here and cannot be read any more, from this offset on.
     Hole {
         first: u64,
         last: u64,
+        offset: u32,
     },
 }
 
@@ -133,22 +134,29 @@ impl<'s, S: Storage> Scanner<'s, S> {
             }
             let next = offset.saturating_add(header.stride());
             let whole = self.is_whole(&header, offset)?;
+            let before = self.valid_end;
             self.range.offset = next;
             self.valid_end = next.min(self.range.end);
             if whole && !header.commit {
-                return Ok(Some(self.meet(Located {
+                let record = Located {
                     seq: header.seq,
                     key: header.key,
                     offset,
                     len: header.len,
                     next,
-                })));
+                };
+                return Ok(Some(self.meet(record, before)));
             }
             let last = header.seq.min(self.range.seq_end - 1);
             if last >= self.expected {
                 let first = self.expected;
                 self.expected = last + 1;
-                return Ok(Some(Step::Hole { first, last }));
+                let offset = before;
+                return Ok(Some(Step::Hole {
+                    first,
+                    last,
+                    offset,
+                }));
             }
         }
         Ok(None)
@@ -165,13 +173,14 @@ impl<'s, S: Storage> Scanner<'s, S> {
         Ok(bytes.unwrap_or_default())
     }
 
-    fn meet(&mut self, record: Located) -> Step {
+    fn meet(&mut self, record: Located, before: u32) -> Step {
         let first = self.expected;
         if record.seq > first {
             self.held = Some(record);
             return Step::Hole {
                 first,
                 last: record.seq - 1,
+                offset: before,
             };
         }
         self.expected = record.seq + 1;

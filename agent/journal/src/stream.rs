@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{
-    Policy, Storage, StorageError, StreamId,
+    DamagePlace, Policy, Storage, StorageError, StreamId,
     cursor::Progress,
     format::{DATA_START, RECORD_HEADER, RecordHeader, SECTOR, ZEROS, framed, len_u32, put},
     meter::Metered,
@@ -90,6 +90,11 @@ impl<F> Stream<F> {
     }
 
     /// Framed bytes on disk and waiting to get there.
+    /// The segment in which something stands.
+    pub(crate) fn segment_of(&self, place: DamagePlace) -> Option<&Segment> {
+        self.segments.iter().find(|held| held.slot == place.slot)
+    }
+
     pub(crate) fn used_bytes(&self) -> u64 {
         self.stored_bytes() + self.pending_bytes
     }

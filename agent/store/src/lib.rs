@@ -2,15 +2,15 @@
 //! Never answers for a write before it is durable, and never writes a later ticket before an earlier one.
 
 use holdfast_agent_core::{
-    Entry, Input, Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write, chain,
-    is_restored,
+    Entry, Input, LedgerDamage, Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write,
+    chain, is_restored,
 };
 use holdfast_journal::{
     Config, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation, SaltSource,
     Storage, StreamId,
 };
 use holdfast_protocol::CommandId;
-use holdfast_protocol::up::{self, Class};
+use holdfast_protocol::up::{self, Class, Record};
 use std::collections::{HashMap, VecDeque};
 
 /// One piece of work for the journal.
@@ -56,6 +56,7 @@ pub enum Op {
 pub struct Store<S: Storage> {
     journal: Journal<S>,
     sequences_lost: bool,
+    damage: LedgerDamage,
     reservations: HashMap<CommandId, Reservation>,
     /// Buffered, not yet durable: ticket and the sequences of its appends.
     open: Vec<(Ticket, Vec<u64>)>,
@@ -90,9 +91,15 @@ impl<S: Storage> Store<S> {
         salts: SaltSource,
     ) -> Result<(Self, Recovery), OpenError> {
         let (journal, recovery) = Journal::open(storage, bounds, salts)?;
+        let lost_results = lost_results(&journal, &recovery)?;
         let store = Self {
             journal,
-            sequences_lost: recovery.cursor_lost,
+            sequences_lost: recovery.cursor_lost || recovery.end_lost,
+            damage: LedgerDamage {
+                doubtful: names(&recovery.doubtful),
+                lost_results,
+                records: recovery.damaged_records,
+            },
             reservations: HashMap::new(),
             open: Vec::new(),
             waiting: VecDeque::new(),
@@ -103,7 +110,7 @@ impl<S: Storage> Store<S> {
     /// What the core begins with.
     ///
     /// # Errors
-    /// [`ReadError`] when the ledger is damaged, or the device fails.
+    /// [`ReadError`] when the device fails; damage is not an error, but makes keys doubtful.
     pub fn restored(
         &mut self,
         boot_id: [u8; 16],
@@ -117,12 +124,17 @@ impl<S: Storage> Store<S> {
             .keys(b"")
             .map(<[u8]>::to_vec)
             .collect();
+        let mut damage = self.damage.clone();
         for key in keys {
             let name = String::from_utf8_lossy(&key).into_owned();
-            if is_restored(&name)
-                && let Some(value) = self.journal.ledger().get(&key)?
-            {
-                ledger.push((name, value));
+            if !is_restored(&name) {
+                continue;
+            }
+            match self.journal.ledger().get(&key) {
+                Ok(value) => ledger.extend(value.map(|value| (name, value))),
+                // It was whole a moment ago, when the journal was opened.
+                Err(ReadError::Damaged { .. }) => damage.doubtful.push(name),
+                Err(error) => return Err(error),
             }
         }
         Ok(Restored {
@@ -131,6 +143,7 @@ impl<S: Storage> Store<S> {
             boot_id,
             random,
             sequences_lost: self.sequences_lost,
+            damage,
             now,
         })
     }
@@ -394,6 +407,30 @@ impl<S: Storage> Store<S> {
             })
         })
     }
+}
+
+fn names(keys: &[Vec<u8>]) -> Vec<String> {
+    let keys = keys.iter();
+    keys.map(|key| String::from_utf8_lossy(key).into_owned())
+        .collect()
+}
+
+/// Commands whose terminal update is damaged, as far as one flipped bit lets it be told.
+fn lost_results<S: Storage>(
+    journal: &Journal<S>,
+    recovery: &Recovery,
+) -> Result<Vec<CommandId>, OpenError> {
+    let mut lost = Vec::new();
+    for damage in &recovery.damaged {
+        if damage.stream == StreamId::RESULT
+            && let Some(stored) = journal.salvage(damage)?
+            && let Ok(Record::Invocation(update)) = Record::from_stored(&stored)
+            && update.state.is_terminal()
+        {
+            lost.push(update.command);
+        }
+    }
+    Ok(lost)
 }
 
 fn stream_of(class: Class) -> StreamId {

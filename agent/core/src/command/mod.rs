@@ -17,6 +17,7 @@ use holdfast_protocol::limits::INVOCATION_OUTPUT_BYTES_MAX;
 use holdfast_protocol::up::{Class, InvocationState, InvocationUpdate, Record, StepResult};
 use holdfast_protocol::{CommandId, down};
 use recover::Recovery;
+pub(crate) use recover::Times;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) use admit::Arrival;
@@ -50,7 +51,11 @@ enum Phase {
     /// Its place is being written, or is; the machine reboots when nothing else runs.
     Rebooting { place: Box<Place>, durable: bool },
     /// It ran when the last process ended; the stream is searched for its result.
-    Recovering { after: u64 },
+    Recovering {
+        after: u64,
+        /// Its entry or its result is damaged on disk: how it ends unless the stream says otherwise.
+        damaged: Option<InvocationState>,
+    },
     /// Its result is being written.
     Finishing {
         ending: Ending,
@@ -61,7 +66,13 @@ enum Phase {
 impl Phase {
     /// From beginning to running; any other stays what it is.
     fn run(&mut self) {
-        let phase = std::mem::replace(self, Self::Recovering { after: 0 });
+        let phase = std::mem::replace(
+            self,
+            Self::Recovering {
+                after: 0,
+                damaged: None,
+            },
+        );
         *self = match phase {
             Self::Beginning(execution) => Self::Running(execution),
             other @ (Self::Arriving { .. }

@@ -5,8 +5,9 @@ use super::{Commands, Ending, Held, Phase, RETRY_MS, Tombstone};
 use crate::context::{Context, Purpose};
 use crate::core::RestoreError;
 use crate::effect::{Effect, Write};
-use crate::input::{Entry, Monotonic, StreamFigures};
+use crate::input::{Entry, LedgerDamage, Monotonic, StreamFigures};
 use crate::store::{self, COMMAND_PREFIX, CommandRecord, Place};
+use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::up::{Class, InvocationState, Record};
 use holdfast_protocol::{CommandId, down};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,6 +16,28 @@ use std::collections::{BTreeMap, VecDeque};
 const PAGE_RECORDS: usize = 64;
 /// Bytes read at a time.
 const PAGE_BYTES: usize = 64 << 10;
+
+/// How long a command is remembered whose own expiry is lost: the longest that the API allows.
+const LOST_EXPIRY_MS: u64 = 30 * 24 * 3_600_000;
+
+/// When a process begins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub(crate) now: Monotonic,
+    pub(crate) boot: u32,
+    /// Real time is not below this, milliseconds since 1970.
+    pub(crate) certain_unix_ms: u64,
+}
+
+impl Times {
+    /// What becomes of a command of which nothing but the id is left.
+    fn lost(self) -> Tombstone {
+        Tombstone {
+            state: InvocationState::Interrupted,
+            expires_unix_ms: self.certain_unix_ms.saturating_add(LOST_EXPIRY_MS),
+        }
+    }
+}
 
 /// The search through stream *result* for results that became durable just before a crash: the
 /// stream is written before the ledger, so a result may be there while its command still shows as running.
@@ -42,11 +65,12 @@ impl Recovery {
 }
 
 impl Commands {
-    /// Reads the ledger's commands.
+    /// Reads the ledger's commands. One whose entry is damaged, or cannot be read, is held as if it
+    /// had begun: it never begins again, and ends as what the stream says, or as interrupted.
     pub(crate) fn restore(
         entries: &[(String, Vec<u8>)],
-        now: Monotonic,
-        boot: u32,
+        damage: &LedgerDamage,
+        times: Times,
         results: StreamFigures,
     ) -> Result<Self, RestoreError> {
         let mut commands = Self {
@@ -60,13 +84,26 @@ impl Commands {
             reboot_asked: false,
         };
         for (key, value) in entries {
-            let Some(Ok(id)) = key.strip_prefix(COMMAND_PREFIX).map(str::parse) else {
+            let Some(id) = command_of(key) else {
                 continue;
             };
-            commands.take_over(id, store::decode(key, value)?, now, boot);
+            match store::decode(key, value) {
+                Ok(record) => commands.take_over(id, record, times),
+                Err(RestoreError::Malformed { .. }) => commands.hold_lost(id, times.lost()),
+                Err(newer @ RestoreError::Layout { .. }) => return Err(newer),
+            }
+        }
+        for id in damage.doubtful.iter().filter_map(|key| command_of(key)) {
+            commands.doubt(id, times);
+        }
+        for id in &damage.lost_results {
+            // One that is held, not ended, gets its result as after any crash.
+            if let Some(ended) = commands.tombstones.remove(id) {
+                commands.hold_lost(*id, ended);
+            }
         }
         let recovering = commands.held.values().filter_map(|held| match held.phase {
-            Phase::Recovering { after } => Some(after),
+            Phase::Recovering { after, .. } => Some(after),
             // One that had not begun can have ended too: cancelled, expired or refused.
             Phase::Pending { .. } | Phase::Rebooting { .. } => Some(0),
             Phase::Arriving { .. }
@@ -82,7 +119,8 @@ impl Commands {
         Ok(commands)
     }
 
-    fn take_over(&mut self, id: CommandId, record: CommandRecord, now: Monotonic, boot: u32) {
+    fn take_over(&mut self, id: CommandId, record: CommandRecord, times: Times) {
+        let Times { now, boot, .. } = times;
         let (order, command, phase) = match record {
             CommandRecord::Pending { order, command } => {
                 let phase = Phase::Pending {
@@ -95,7 +133,10 @@ impl Commands {
                 order,
                 command,
                 after,
-            } => (order, command, Phase::Recovering { after }),
+            } => {
+                let damaged = None;
+                (order, command, Phase::Recovering { after, damaged })
+            }
             CommandRecord::RebootingUnwritten {
                 order,
                 command,
@@ -123,6 +164,62 @@ impl Commands {
             }
         };
         self.hold(id, order, command, phase);
+    }
+
+    /// A newer entry of it is lost: what is known of it may be of before it began.
+    fn doubt(&mut self, id: CommandId, times: Times) {
+        if self.tombstones.contains_key(&id) {
+            return;
+        }
+        match self.held.get_mut(&id) {
+            Some(held) => {
+                held.phase = Phase::Recovering {
+                    after: 0,
+                    damaged: Some(InvocationState::Interrupted),
+                };
+            }
+            None => self.hold_lost(id, times.lost()),
+        }
+    }
+
+    /// Holds a command of which nothing but the id is left.
+    fn hold_lost(&mut self, id: CommandId, ended: Tombstone) {
+        let command = down::Command {
+            id,
+            document_name: Text::cut("(damaged)"),
+            document_version: Text::default(),
+            content: Text::default(),
+            content_sha256: [0; 32],
+            parameters: List::default(),
+            expires_unix_ms: ended.expires_unix_ms,
+            operator: None,
+        };
+        let phase = Phase::Recovering {
+            after: 0,
+            damaged: Some(ended.state),
+        };
+        self.hold(id, self.next_order, command, phase);
+    }
+
+    /// Tells the bridge of damage to the journal, and which commands it costs.
+    pub(crate) fn tell_damage(&self, ctx: &mut Context, now: Monotonic, records: u64) {
+        if records > 0 {
+            let detail = format!("{records} records of the journal are damaged on disk");
+            ctx.audit(now, "journal-damaged", &detail);
+        }
+        for (id, held) in &self.held {
+            if matches!(
+                held.phase,
+                Phase::Recovering {
+                    damaged: Some(_),
+                    ..
+                }
+            ) {
+                let detail =
+                    format!("{id}: its entry or result is damaged on disk; it is not begun again");
+                ctx.audit(now, "command-damaged", &detail);
+            }
+        }
     }
 
     fn hold(&mut self, id: CommandId, order: u64, command: down::Command, phase: Phase) {
@@ -215,22 +312,29 @@ impl Commands {
     /// What has no result in the stream ended with the process.
     fn settle_recovery(&mut self, ctx: &mut Context, now: Monotonic) {
         self.recovery = None;
-        let lost: Vec<CommandId> = self
+        let lost: Vec<(CommandId, Option<InvocationState>)> = self
             .held
             .iter()
-            .filter(|(_, held)| matches!(held.phase, Phase::Recovering { .. }))
-            .map(|(id, _)| *id)
+            .filter_map(|(id, held)| match held.phase {
+                Phase::Recovering { damaged, .. } => Some((*id, damaged)),
+                Phase::Arriving { .. }
+                | Phase::Pending { .. }
+                | Phase::Beginning(_)
+                | Phase::Running(_)
+                | Phase::Rebooting { .. }
+                | Phase::Finishing { .. } => None,
+            })
             .collect();
-        for id in lost {
-            let detail = "the agent or the machine stopped while it ran";
-            self.finish(
-                ctx,
-                now,
-                id,
-                InvocationState::Interrupted,
-                Vec::new(),
-                detail,
-            );
+        for (id, damaged) in lost {
+            let detail = match damaged {
+                None => "the agent or the machine stopped while it ran",
+                Some(InvocationState::Interrupted) => {
+                    "its entry in the agent's journal is damaged: whether it ran is not known"
+                }
+                Some(_) => "it ended so, but its result was damaged in the agent's journal",
+            };
+            let state = damaged.unwrap_or(InvocationState::Interrupted);
+            self.finish(ctx, now, id, state, Vec::new(), detail);
         }
         let waiting = |held: &Held| {
             matches!(
@@ -248,6 +352,11 @@ impl Commands {
             self.finish_cancelled(ctx, now, id);
         }
     }
+}
+
+/// The command that a ledger's key is about.
+fn command_of(key: &str) -> Option<CommandId> {
+    key.strip_prefix(COMMAND_PREFIX)?.parse().ok()
 }
 
 /// In the boot that asked the reboot is still to come; in another the command goes on.

@@ -15,6 +15,7 @@
     reason = "what is not as a test expects must end the test"
 )]
 
+use holdfast_agent_core::LedgerDamage;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Entry, Input, Intervals, Limits,
     Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write,
@@ -83,6 +84,8 @@ pub struct Disk {
     pub streams: [Vec<Vec<u8>>; 4],
     pub released: [u64; 4],
     pub cap_bytes: [u64; 4],
+    /// What the medium damaged, told at each start.
+    pub damage: LedgerDamage,
 }
 
 impl Disk {
@@ -174,6 +177,7 @@ pub fn restore(disk: &Disk, boot: u8, now: Monotonic, limits: Limits) -> Core {
         boot_id: [boot; 16],
         random: [boot; 32],
         sequences_lost: false,
+        damage: disk.damage.clone(),
         now,
     };
     Core::restore(config(limits), restored).unwrap()

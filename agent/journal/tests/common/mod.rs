@@ -79,7 +79,9 @@ pub(crate) fn seed() -> u64 {
     seed
 }
 
-/// How many cases to try: `HOLDFAST_CASES`, or this many.
+/// How many cases to try: `HOLDFAST_CASES`, else 1,000 with `HOLDFAST_FULL=1`, else this many.
 pub(crate) fn cases(default: u64) -> u64 {
+    let full = std::env::var("HOLDFAST_FULL").is_ok_and(|set| set == "1");
+    let default = if full { default.max(1000) } else { default };
     std::env::var("HOLDFAST_CASES").map_or(default, |text| text.parse().unwrap())
 }

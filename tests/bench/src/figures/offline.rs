@@ -121,6 +121,7 @@ impl World {
             boot_id: [1; 16],
             random,
             sequences_lost: false,
+            damage: holdfast_agent_core::LedgerDamage::default(),
             now: Monotonic(1),
         };
         let signing = pair(2)?;

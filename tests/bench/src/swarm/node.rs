@@ -95,6 +95,7 @@ impl Node {
             boot_id: random()?,
             random: random()?,
             sequences_lost: false,
+            damage: holdfast_agent_core::LedgerDamage::default(),
             now: Monotonic(1),
         };
         Ok(Self {
