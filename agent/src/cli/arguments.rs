@@ -22,6 +22,8 @@ pub enum Verb {
     Run(Settings),
     /// Show the agent's state.
     Status,
+    /// Show what the journal's files hold.
+    JournalInspect,
     /// Show what is on this machine.
     Inventory {
         /// With every attribute.
@@ -68,7 +70,7 @@ pub enum Invocation {
 pub enum UsageError {
     /// No such verb.
     #[error(
-        "`{found}` is no verb: expected register, run, status, inventory, patch scan or document run"
+        "`{found}` is no verb: expected register, run, status, inventory, patch scan, document run or journal inspect"
     )]
     Verb {
         /// What was found.
@@ -287,6 +289,7 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
             ..flags.settings
         }),
         ["status"] => Verb::Status,
+        ["journal", "inspect"] => Verb::JournalInspect,
         ["inventory"] => Verb::Inventory { full: flags.full },
         ["patch", "scan"] => Verb::PatchScan {
             root: flags.root.unwrap_or_else(|| "/".into()),
@@ -427,6 +430,7 @@ mod tests {
             ("help patch scan", Topic::PatchScan),
             ("run --help", Topic::Run),
             ("document run --help", Topic::DocumentRun),
+            ("journal inspect --help", Topic::JournalInspect),
         ] {
             assert!(
                 matches!(read(line), Ok(Invocation::Help(found)) if found == topic),

@@ -11,6 +11,8 @@ pub enum Topic {
     Run,
     /// `status`
     Status,
+    /// `journal inspect`
+    JournalInspect,
     /// `inventory`
     Inventory,
     /// `patch scan`
@@ -27,6 +29,7 @@ impl Topic {
             ["register", ..] => Self::Register,
             ["run", ..] => Self::Run,
             ["status", ..] => Self::Status,
+            ["journal", ..] => Self::JournalInspect,
             ["inventory", ..] => Self::Inventory,
             ["patch", ..] => Self::PatchScan,
             ["document", ..] => Self::DocumentRun,
@@ -41,6 +44,7 @@ impl Topic {
             Self::Register => "register",
             Self::Run => "run",
             Self::Status => "status",
+            Self::JournalInspect => "journal inspect",
             Self::Inventory => "inventory",
             Self::PatchScan => "patch scan",
             Self::DocumentRun => "document run",
@@ -55,6 +59,7 @@ pub(super) fn of(topic: Topic) -> &'static str {
         Topic::Register => REGISTER,
         Topic::Run => RUN,
         Topic::Status => STATUS,
+        Topic::JournalInspect => JOURNAL_INSPECT,
         Topic::Inventory => INVENTORY,
         Topic::PatchScan => PATCH_SCAN,
         Topic::DocumentRun => DOCUMENT_RUN,
@@ -68,6 +73,7 @@ every result once, however often the link breaks.
   holdfast-agent register …             become a node of a bridge's fleet, once
   holdfast-agent run                    serve; the init system runs this
   holdfast-agent status                 link, queue, certificate, running commands
+  holdfast-agent journal inspect        what the queue's files hold, whole and damaged
 
 Without registration or network:
   holdfast-agent inventory              what is on this machine
@@ -127,6 +133,31 @@ holdfast-agent status [--state-dir DIR] [--json]
 Shows the link with its last error and next try, the queue by class, the certificate,
 the floor of signed time, and running commands. Works while the agent is not running:
 then it shows what is on disk.
+";
+
+const JOURNAL_INSPECT: &str = "\
+holdfast-agent journal inspect [--state-dir DIR] [--json]
+
+Shows what the files of the queue hold, for someone beside the machine. It only reads:
+no byte changes and no lock is taken, so it also works while the agent runs, on a
+read-only disk and on a damaged one. Look as root or as the agent's user.
+
+By stream (result, audit, state, log, and the ledger of commands): records and bytes
+that wait, how far the bridge has acknowledged, the boot and uptime of the oldest and
+newest record, and the segment files. Then:
+
+  damaged    which records cannot be read, in which file, from which byte on, and why.
+             They stay where they are, unread, until the segment is used again; the
+             bridge gets a counted gap, and their commands end as Interrupted
+  doubtful   entries of which a newer version is, or may be, damaged: a command among
+             them is not begun again
+  command    what the ledger knows: Pending, InProgress, Rebooting, or how it ended
+
+`torn at the end` is what a power cut leaves of a write that nobody was told of; while
+the agent runs it can also be a write under way: look again. A journal of a newer
+format is named and left alone: install that agent again.
+
+Exit code 0 whether something is damaged or not; 1 when the journal cannot be read.
 ";
 
 const INVENTORY: &str = "\

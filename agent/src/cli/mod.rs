@@ -4,6 +4,7 @@
 pub mod arguments;
 mod document;
 mod help;
+mod inspect;
 mod output;
 mod read;
 mod scan;
@@ -116,6 +117,7 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
             Ok(Exit::Ok)
         }
         Verb::Status => status::show(&state, json),
+        Verb::JournalInspect => inspect::show(&state, json),
         Verb::Inventory { full } => scan::inventory(&state, full, json),
         Verb::PatchScan { root, baseline } => scan::patches(&root, baseline.as_deref(), json),
         Verb::DocumentRun { file, parameters } => {

@@ -152,7 +152,7 @@ fn seconds(ms: u64) -> f64 {
 }
 
 /// `2026-11-22 03:04`, of milliseconds since 1970 (days after Howard Hinnant's algorithm).
-fn date(unix_ms: u64) -> String {
+pub(super) fn date(unix_ms: u64) -> String {
     let (days, minutes) = (unix_ms / 86_400_000, unix_ms / 60_000 % 1440);
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
