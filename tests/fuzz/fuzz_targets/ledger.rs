@@ -2,7 +2,8 @@
 #![no_main]
 
 use holdfast_agent_core::{
-    CertificateLife, Config, Core, Input, Intervals, Limits, Monotonic, Restored, StreamFigures,
+    CertificateLife, Config, Core, Input, Intervals, LedgerDamage, Limits, Monotonic, Restored,
+    StreamFigures,
 };
 use holdfast_protocol::up::Platform;
 use holdfast_protocol::{CommandId, NodeId};
@@ -48,6 +49,7 @@ fuzz_target!(|bytes: &[u8]| {
         boot_id: [1; 16],
         random: [2; 32],
         sequences_lost: false,
+        damage: LedgerDamage::default(),
         now: Monotonic(5_000),
     };
     if let Ok(mut core) = Core::restore(config(), restored) {
