@@ -121,7 +121,7 @@ pub(crate) fn command_key(command: &CommandId) -> String {
 }
 
 /// A command as the ledger has it, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerCommand {
     /// The command.
     pub command: CommandId,

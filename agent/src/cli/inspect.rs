@@ -225,8 +225,13 @@ fn commands(journal: &mut Journal<DirReader>) -> Vec<Value> {
     for key in ledger.keys(b"") {
         let name = String::from_utf8_lossy(key);
         let value = ledger.get(key).ok().flatten().unwrap_or_default();
-        if let Some(command) = ledger_command(&name, &value) {
-            found.push(json!(command));
+        if let Some(found_command) = ledger_command(&name, &value) {
+            found.push(json!({
+                "command": found_command.command.to_string(),
+                "document": found_command.document,
+                "state": found_command.state,
+                "expires_unix_ms": found_command.expires_unix_ms,
+            }));
         }
     }
     found
@@ -290,11 +295,13 @@ fn describe(journal: &Value) -> String {
     for command in list(journal, "commands") {
         let _ = write!(
             out,
-            "command      {} {} {}",
+            "command      {} {}",
             text(command, "command"),
-            text(command, "document"),
             text(command, "state")
         );
+        if let Some(document) = command.get("document").and_then(Value::as_str) {
+            let _ = write!(out, ", {document}");
+        }
         let expires = number(command, "expires_unix_ms");
         let _ = match expires {
             0 => writeln!(out),
@@ -375,7 +382,8 @@ mod tests {
         let (mut journal, _) = Journal::open(storage, &Config::default(), Box::new(|| 7)).unwrap();
         for n in 0..20_u8 {
             journal.append(StreamId::RESULT, &[n; 100]).unwrap();
-            journal.ledger().put(b"command/x", &[n; 50]).unwrap();
+            let key = format!("command/00000000-0000-4000-8000-0000000000{n:02}");
+            journal.ledger().put(key.as_bytes(), &[n; 50]).unwrap();
             journal.sync().unwrap();
         }
         path
@@ -409,10 +417,14 @@ mod tests {
         let text = describe(&looked);
         assert!(text.contains("one bit has flipped"), "{text}");
         assert!(text.contains("20 records"), "{text}");
+        assert!(
+            text.contains("command      00000000-0000-4000-8000-000000000007 "),
+            "{text}"
+        );
     }
 
     #[test]
-    fn a_directory_that_nobody_may_write_is_shown() {
+    fn a_journal_is_shown_and_a_directory_without_one_refused() {
         let home = tempfile::tempdir().unwrap();
         journal(home.path());
         let state = StateDir::new(home.path());
