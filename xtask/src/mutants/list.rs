@@ -79,8 +79,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "interrupted-runs-again",
         file: RECOVER,
-        before: "            } => (order, command, Phase::Recovering { after }),",
-        after: "            } => {\n                let _ = after;\n                let phase = Phase::Pending {\n                    resume: None,\n                    not_before: now,\n                };\n                (order, command, phase)\n            }",
+        before: "                (order, command, Phase::Recovering { after, damaged })",
+        after: "                let _: (u64, Option<InvocationState>) = (after, damaged);\n                let phase = Phase::Pending {\n                    resume: None,\n                    not_before: now,\n                };\n                (order, command, phase)",
     },
     Mutant {
         name: "stream-not-searched-after-a-crash",
