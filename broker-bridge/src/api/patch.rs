@@ -134,7 +134,8 @@ fn meets(condition: &Condition, patch: &Patch) -> bool {
     condition.is_met_by(Some(value))
 }
 
-/// The state as the model's enumeration (`PatchComplianceDataState`) spells it: `InstalledOther` is `INSTALLED_OTHER`.
+/// The state as the model's enumeration (`PatchComplianceDataState`) spells it: `InstalledOther` is
+/// `INSTALLED_OTHER`.
 /// Compliance items, whose details are free text, keep the other spelling, as the service does.
 fn state_of(patch: &Patch) -> String {
     let mut spelt = String::with_capacity(patch.state.len() + 4);

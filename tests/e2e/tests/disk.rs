@@ -242,7 +242,7 @@ fn an_agent_on_a_read_only_directory_connects_says_why_and_refuses_commands() {
     world.until_online(&started.id, true).unwrap();
     let marks = Marks::at(world.path("marks"));
     let sent = load(&world, &started, &marks, 2);
-    until("the commands are refused for now", PATIENCE, || {
+    until("every command is refused as busy", PATIENCE, || {
         let all = commands::invocations(&world.api, &json!({}))?;
         let delayed = all
             .iter()

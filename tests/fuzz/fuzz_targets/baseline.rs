@@ -3,10 +3,18 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code, unused_imports)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the file is the product's own, and only its parser is called here"
+)]
 #[path = "../../../agent/src/package_manager/mod.rs"]
 mod package_manager;
-#[allow(dead_code, unused_imports)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the file is the product's own, and only its parser is called here"
+)]
 #[path = "../../../agent/src/patch/baseline.rs"]
 mod baseline;
 

@@ -6,7 +6,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-#[allow(dead_code, unused_imports)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "the file is the product's own, and only its parser is called here"
+)]
 #[path = "../../../agent/src/package_manager/mod.rs"]
 mod package_manager;
 

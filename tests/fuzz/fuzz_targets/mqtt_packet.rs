@@ -3,7 +3,10 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[allow(dead_code)]
+#[allow(
+    dead_code,
+    reason = "the file is the product's own, and only its parser is called here"
+)]
 #[path = "../../../broker-bridge/src/mqtt/packet.rs"]
 mod packet;
 
