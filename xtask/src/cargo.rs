@@ -1,7 +1,7 @@
 //! Runs cargo and other programs with their output shown, and times each.
 //! Never hides what a program said.
 
-use crate::{say, tidy};
+use crate::{progress, tidy};
 use anyhow::{Context as _, Result, bail};
 use std::process::Command;
 use std::time::Instant;
@@ -21,7 +21,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
 /// # Errors
 /// When it cannot be started or fails.
 pub(crate) fn run(why: &str, command: &mut Command) -> Result<()> {
-    say(format!("==> {why}"));
+    progress(format!("==> {why}"));
     let started = Instant::now();
     let status = command
         .status()
@@ -33,7 +33,7 @@ pub(crate) fn run(why: &str, command: &mut Command) -> Result<()> {
             command.get_program().display()
         );
     }
-    say(format!("    done in {seconds} s"));
+    progress(format!("    done in {seconds} s"));
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! Never installs for the whole machine without being root, and never what is there already.
 
 use crate::cargo::run;
-use crate::say;
+use crate::progress;
 use anyhow::{Context as _, Result, bail};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -49,9 +49,9 @@ pub(crate) fn debian(wanted: &[Wanted]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    say("==> missing Debian packages:");
+    progress("==> missing Debian packages:");
     for (package, why) in &missing {
-        say(format!("    {package}: {why}"));
+        progress(format!("    {package}: {why}"));
     }
     let names: Vec<&str> = missing.iter().map(|(package, _)| *package).collect();
     let names_in_line = names.join(" ");

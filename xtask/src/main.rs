@@ -70,6 +70,16 @@ fn sim(mut arguments: lexopt::Parser) -> Result<()> {
     cargo::run("the simulated world", &mut command)
 }
 
+/// Says what a chore is at. On standard error: standard output is for what was asked for, so that
+/// `--json` can be piped.
+#[expect(
+    clippy::print_stderr,
+    reason = "a chore talks to the person who started it"
+)]
+fn progress(text: impl std::fmt::Display) {
+    eprintln!("{text}");
+}
+
 /// The one place of this crate that writes to standard output.
 #[expect(
     clippy::print_stdout,

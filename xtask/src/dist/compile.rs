@@ -3,7 +3,7 @@
 
 use super::road::Tools;
 use super::strip::strip;
-use crate::say;
+use crate::progress;
 use anyhow::{Context as _, Result, bail};
 use holdfast_cross::targets::Target;
 use std::fs::Permissions;
@@ -86,7 +86,7 @@ pub(crate) fn build(
     let stripped = strip(&std::fs::read(&built)?)?;
     std::fs::write(&out, stripped).with_context(|| out.display().to_string())?;
     std::fs::set_permissions(&out, Permissions::from_mode(0o755))?;
-    say(format!(
+    progress(format!(
         "    {}: {} B in {} s",
         out.strip_prefix(root).unwrap_or(&out).display(),
         std::fs::metadata(&out)?.len(),
@@ -117,7 +117,7 @@ pub(crate) fn build_in(
     program: Program,
     folder: &Path,
 ) -> Result<PathBuf> {
-    say(format!("==> {} for {}", program.file(), target.triple));
+    progress(format!("==> {} for {}", program.file(), target.triple));
     let mut command = tools.build(root, target, folder)?;
     command.args(program.arguments()).arg("--locked");
     // Stripped afterwards, so that one build gives both the program and its names.

@@ -3,7 +3,7 @@
 //! Never changes the machine's default toolchain, and never commits a flag to cargo's configuration.
 
 use crate::install::{self, Wanted, quiet};
-use crate::say;
+use crate::progress;
 use anyhow::{Context as _, Result, bail};
 use holdfast_cross::targets::Target;
 use std::path::{Path, PathBuf};
@@ -81,7 +81,7 @@ pub(crate) fn prepare(root: &Path, targets: &[Target], asked: Option<Road>) -> R
     match road {
         Road::Debian => {
             install::debian(DEBIAN)?;
-            say("==> road: Debian's compiler, the standard library built for size");
+            progress("==> road: Debian's compiler, the standard library built for size");
         }
         Road::Rustup => {
             if !has_rustup() {
@@ -94,7 +94,7 @@ pub(crate) fn prepare(root: &Path, targets: &[Target], asked: Option<Road>) -> R
                     "no road: rustup cannot load every target, see above (is the network there?); on Debian, `--road debian` as root needs no rustup"
                 );
             }
-            say("==> road: rustup's targets");
+            progress("==> road: rustup's targets");
         }
     }
     install::debian(PYTHON)?;
@@ -125,7 +125,7 @@ fn add_targets(targets: &[Target]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    say(format!("==> rustup target add {}", missing.join(" ")));
+    progress(format!("==> rustup target add {}", missing.join(" ")));
     let status = Command::new("rustup")
         .args(["target", "add"])
         .args(&missing)
