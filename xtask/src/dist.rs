@@ -100,8 +100,16 @@ fn build(root: &Path, tools: &Tools, target: Target, options: &Options) -> Resul
 /// # Errors
 /// When there is no such target or it does not build.
 pub(crate) fn native_agent() -> Result<PathBuf> {
+    agent(&native_triple())
+}
+
+/// Builds the static agent of one target; its path.
+///
+/// # Errors
+/// As [`native_agent`].
+pub(crate) fn agent(triple: &str) -> Result<PathBuf> {
     let root = tidy::workspace_root()?;
-    let target = targets::find(&native_triple())?;
+    let target = targets::find(triple)?;
     let tools = road::prepare(&root, std::slice::from_ref(&target), None)?;
     compile::build(&root, &tools, &target, Program::Agent)
 }

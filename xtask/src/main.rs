@@ -8,6 +8,7 @@ mod bench;
 mod cargo;
 mod demo;
 mod dist;
+mod guest;
 mod install;
 mod model;
 mod mutants;
@@ -25,6 +26,7 @@ cargo xtask <chore>
   dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
        [--packages [--sign KEY]] [--twice] [--minimal] [--only-agent]
                                  build the static programs that are shipped, into dist/
+  guest [TEST…]                  boot a whole machine under qemu, cut its power, kill it
   sim --seed N [--without A,B] [--trace]
                                  replay one run of the simulated world
   sim --seeds COUNT [--from N]   run many, new ones unless told
@@ -44,6 +46,7 @@ fn main() -> Result<()> {
         "bench" => bench::run_all(arguments),
         "demo" => demo::run(arguments),
         "dist" => dist::run(arguments),
+        "guest" => guest::run(arguments),
         "model" => model::run(arguments),
         "sim" => sim(arguments),
         "test" => test::run_all(),

@@ -1,0 +1,26 @@
+//! The file system on the machine's disk: made empty, and looked at from the host.
+//! Never the host's own.
+
+use anyhow::{Context as _, Result};
+use holdfast_e2e::Exit;
+use std::path::Path;
+use std::process::Command;
+
+/// Size of the disk: the agent's journal at its bound, twice over.
+pub const DISK_BYTES: u64 = 48 << 20;
+
+/// An image with an empty ext4, made by way of a file that is removed again.
+///
+/// # Errors
+/// When `mkfs.ext4` is missing or fails.
+pub fn empty(scratch: &Path) -> Result<Vec<u8>> {
+    let file = std::fs::File::create(scratch).with_context(|| scratch.display().to_string())?;
+    file.set_len(DISK_BYTES)?;
+    let mut mkfs = Command::new("mkfs.ext4");
+    // A journal that is written round within minutes: its wrapping is part of what is cut.
+    mkfs.args(["-q", "-F", "-J", "size=4"]).arg(scratch);
+    Exit::of(&mut mkfs)?.success().context("mkfs.ext4")?;
+    let image = std::fs::read(scratch)?;
+    std::fs::remove_file(scratch)?;
+    Ok(image)
+}
