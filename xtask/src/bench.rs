@@ -1,15 +1,22 @@
-//! `cargo xtask bench [NAME…] [--quick] [--json] | --size`: builds what is measured as it is shipped,
+//! `cargo xtask bench [NAME…] [--quick] [--json] | --reliability | --size`: builds what is measured as it is shipped,
 //! then measures.
 //! Installs nothing but what builds the static agent: a peer that is missing is named with its Debian
 //! package, and its row left empty.
 
 use crate::cargo::{cargo, run};
-use crate::{dist, tidy};
+use crate::{dist, reliability, tidy};
 use anyhow::{Result, bail};
 use std::process::Command;
 
 pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
     let words: Vec<_> = arguments.raw_args()?.collect();
+    if words.iter().any(|word| word == "--reliability") {
+        let others = words.iter().filter(|word| *word != "--reliability");
+        let others: Vec<_> = others
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        return reliability::run_all(&others);
+    }
     if words.iter().any(|word| word == "--size") {
         let target = dist::native_triple();
         let flags = ["--target", &target, "--only-agent", "--size"];

@@ -12,6 +12,7 @@ mod guest;
 mod install;
 mod model;
 mod mutants;
+mod reliability;
 mod test;
 mod tidy;
 
@@ -22,6 +23,9 @@ cargo xtask <chore>
   test                           install what is missing (and say so), then run every check
   bench [NAME…] [--quick] [--json]
                                  print our figures beside a peer's
+  bench --reliability [NAME…] [--quick]
+                                 print what the reliability promise rests on: its tests' figures, at
+                                 full counts unless --quick
   bench --size                   show what is in the agent, by crate and by feature
   dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
        [--packages [--sign KEY]] [--twice] [--minimal] [--only-agent]

@@ -1,6 +1,7 @@
 //! Rows of the result: ours, the peer's, the ratio, the budget, and whether it is met.
 //! Never rounds a miss into a pass.
 
+use holdfast_e2e::figures::{self, Bound};
 use serde_json::{Value, json};
 
 /// What a budget says of a figure.
@@ -96,6 +97,16 @@ impl Row {
             Budget::PartOfPeer(part) => self.ratio().map(|ratio| ratio <= part),
             Budget::AtLeastPartOfPeer(part) => self.ratio().map(|ratio| ratio >= part),
             Budget::None => None,
+        }
+    }
+
+    /// Records it for `cargo xtask bench --reliability`, where that is the caller: figures with a
+    /// bound of their own.
+    pub fn record(&self) {
+        if let (Some(ours), Budget::AtMost(most)) = (self.ours, self.budget) {
+            figures::record(&self.what, ours, self.unit, Bound::AtMost(most));
+        } else if self.ours.is_none() {
+            figures::not_run(&self.what, &self.note);
         }
     }
 

@@ -6,6 +6,7 @@ mod api;
 mod binaries;
 mod bridge;
 pub mod commands;
+pub mod figures;
 mod link;
 mod memory;
 pub mod mutate;

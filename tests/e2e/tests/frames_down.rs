@@ -15,6 +15,7 @@ mod impostor;
 #[path = "support/wire.rs"]
 mod wire;
 
+use holdfast_e2e::figures::{self, Bound};
 use holdfast_e2e::{AgentOptions, Node, Random, World, cases, mutate, resident_bytes, say};
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{
@@ -212,6 +213,10 @@ fn mutated_sealed_frames_leave_the_agent_working_and_no_larger() {
         before as f64 / MEBIBYTE as f64,
         after as f64 / MEBIBYTE as f64
     ));
+    let growth = after.saturating_sub(before) as f64 / MEBIBYTE as f64;
+    let most = Bound::AtMost(GROWTH_MAX as f64 / MEBIBYTE as f64);
+    figures::record("mutated sealed frames", count as f64, "", Bound::None);
+    figures::record("the agent grew by", growth, "MiB", most);
     assert!(
         after.saturating_sub(before) < GROWTH_MAX,
         "{before} to {after} bytes"

@@ -9,6 +9,7 @@
 )]
 
 use holdfast_e2e::commands::{self, Marks, text};
+use holdfast_e2e::figures::{self, Bound};
 use holdfast_e2e::{AgentOptions, ApiFailure, Node, PATIENCE, Random, World, cases, say, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -112,20 +113,29 @@ impl Load {
         assert_eq!(ends, self.shown, "an end was replaced");
         let counts = self.marks.counts().unwrap();
         let mut by_end = BTreeMap::<&str, usize>::new();
+        let (mut twice, mut never_ran) = (Vec::new(), Vec::new());
         for (mark, sent) in &self.sent {
             let runs = counts.get(mark).copied().unwrap_or(0);
-            assert!(runs <= 1, "{mark} was started {runs} times");
+            if runs > 1 {
+                twice.push(mark);
+            }
             let Some((command, _)) = sent else { continue };
             let end = self.shown[command].as_str();
             *by_end.entry(end).or_default() += 1;
             match end {
-                "Success" => assert_eq!(runs, 1, "{mark} is told a success and never ran"),
+                "Success" if runs == 0 => never_ran.push(mark),
                 // The agent died in it, and nobody can know how far it came.
-                "Interrupted" => {}
+                "Success" | "Interrupted" => {}
                 other => panic!("{mark} ended {other}"),
             }
         }
         say(format!("{} commands: {by_end:?}", self.sent.len()));
+        let none = Bound::Exactly(0.0);
+        // Each of them has an end, and none of those that were shown is another now: see above.
+        figures::record("acknowledged results lost", 0.0, "", none);
+        figures::record("commands started twice", twice.len() as f64, "", none);
+        assert!(twice.is_empty(), "{twice:?} were started more than once");
+        assert!(never_ran.is_empty(), "{never_ran:?} are told a success");
     }
 }
 
@@ -200,7 +210,7 @@ fn pause(random: &mut Random, milliseconds_max: usize) {
 
 #[test]
 fn killed_agents_lose_nothing_and_start_nothing_twice() {
-    let kills = cases(12, 200);
+    let kills = cases(12, 1000);
     let mut random = Random::of("killed_agents_lose_nothing_and_start_nothing_twice");
     let mut load = Load::new();
     let mut node = load.world.online_node(&AgentOptions::default()).unwrap();
@@ -219,6 +229,7 @@ fn killed_agents_lose_nothing_and_start_nothing_twice() {
         load.look();
     }
     load.settle();
+    figures::record("kill -9 of the agent", kills as f64, "", Bound::None);
     say(format!(
         "{kills} kills of the agent, states on disk at the kill: {met:?}"
     ));
@@ -275,6 +286,7 @@ fn a_killed_bridge_loses_nothing_and_starts_nothing_twice() {
     }
     load.settle();
     let unanswered = load.sent.values().filter(|sent| sent.is_none()).count();
+    figures::record("kill -9 of the bridge", kills as f64, "", Bound::None);
     say(format!(
         "{kills} kills of the bridge, invocations found after them: {met:?}; {unanswered} sends unanswered"
     ));

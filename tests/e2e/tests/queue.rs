@@ -9,6 +9,7 @@
 )]
 
 use holdfast_e2e::commands::{self, Gate, Marks, text};
+use holdfast_e2e::figures::{self, Bound};
 use holdfast_e2e::{AgentOptions, PATIENCE, World, cases, say, until};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -62,10 +63,9 @@ fn results_queued_offline_arrive_once_and_in_order() {
     world.link.restore();
     let restored = Instant::now();
     until_drained_in_order(&world, &commands, &ran);
-    say(format!(
-        "{count} results queued offline: drained {:.1} s after the link was back",
-        restored.elapsed().as_secs_f64()
-    ));
+    let drained = restored.elapsed().as_secs_f64();
+    figures::record("results queued offline", count as f64, "", Bound::None);
+    figures::record("link-up to drained, loopback", drained, "s", Bound::None);
     let counts = marks.counts().unwrap();
     assert!(
         counts.len() == count && counts.values().all(|times| *times == 1),

@@ -1,0 +1,124 @@
+//! What stands for each figure of the reliability promise, in the promise's order.
+//! Never a bound: the tests hold them.
+
+/// Which build a run takes the two programs from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Build {
+    /// `target/debug`.
+    Debug,
+    /// `target/release`.
+    Release,
+}
+
+/// What is run.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Run {
+    /// One test: its package, the name of its file in `tests/` (empty: a unit test), its own full name.
+    Test(&'static str, &'static str, &'static str),
+    /// Another chore of this program, with its arguments; the second are those of a quick run.
+    Chore(&'static [&'static str], &'static [&'static str]),
+}
+
+/// One run that records figures.
+#[derive(Debug)]
+pub(super) struct Proof {
+    /// The promise's point.
+    pub(super) point: u32,
+    /// What it is chosen by, and called in the table.
+    pub(super) name: &'static str,
+    /// What is run.
+    pub(super) run: Run,
+    /// With which programs.
+    pub(super) build: Build,
+}
+
+/// A test on the programs of the debug build, as CI runs it.
+const fn test(
+    point: u32,
+    name: &'static str,
+    package: &'static str,
+    file: &'static str,
+    test: &'static str,
+) -> Proof {
+    Proof {
+        point,
+        name,
+        run: Run::Test(package, file, test),
+        build: Build::Debug,
+    }
+}
+
+const E2E: &str = "holdfast-e2e";
+
+/// All of them.
+pub(super) const PROOFS: &[Proof] = &[
+    test(
+        1,
+        "kills",
+        E2E,
+        "kill",
+        "killed_agents_lose_nothing_and_start_nothing_twice",
+    ),
+    test(
+        5,
+        "queue",
+        E2E,
+        "queue",
+        "results_queued_offline_arrive_once_and_in_order",
+    ),
+    Proof {
+        point: 7,
+        name: "amplification",
+        run: Run::Chore(&["bench", "journal"], &["bench", "journal", "--quick"]),
+        build: Build::Debug,
+    },
+    test(
+        8,
+        "bridge-kills",
+        E2E,
+        "kill",
+        "a_killed_bridge_loses_nothing_and_starts_nothing_twice",
+    ),
+    test(
+        9,
+        "mutated-frames",
+        E2E,
+        "frames_down",
+        "mutated_sealed_frames_leave_the_agent_working_and_no_larger",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_proof_each_and_points_are_in_order() {
+        let mut names: Vec<_> = PROOFS.iter().map(|proof| proof.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), PROOFS.len());
+        assert!(PROOFS.is_sorted_by_key(|proof| proof.point));
+    }
+
+    #[test]
+    fn every_test_is_there() {
+        let root = crate::tidy::workspace_root().unwrap();
+        for proof in PROOFS {
+            let Run::Test(package, file, test) = proof.run else {
+                continue;
+            };
+            let room = match package {
+                E2E => "tests/e2e",
+                "holdfast-journal" => "agent/journal",
+                "holdfast-agent-store" => "agent/store",
+                "holdfast-sim" => "tests/sim",
+                "holdfast-bridge" => "broker-bridge",
+                other => panic!("where is {other}?"),
+            };
+            let file = root.join(room).join("tests").join(format!("{file}.rs"));
+            let source = std::fs::read_to_string(&file).unwrap();
+            assert!(source.contains(&format!("fn {test}()")), "{test}");
+        }
+    }
+}
