@@ -27,8 +27,8 @@ enum Phase {
 pub(crate) enum Answered {
     /// It was not for us, or could not be trusted.
     Ignored,
-    /// A certificate is being installed.
-    Issued { unix_ms: u64 },
+    /// A certificate is being installed. With the bridge's time, unless it was on its way for too long.
+    Issued { unix_ms: Option<u64> },
     /// Refused; the text says why.
     Refused { busy: bool, why: String },
 }
@@ -147,7 +147,7 @@ impl Renewals {
         now: Monotonic,
         reply: &Reply,
     ) -> Answered {
-        let Phase::Asked { renewal, .. } = &self.phase else {
+        let Phase::Asked { renewal, until } = &self.phase else {
             return Answered::Ignored;
         };
         match reply.open(&renewal.nonce, &renewal.key, &ctx.config.root) {
@@ -168,6 +168,7 @@ impl Renewals {
                 unix_ms,
                 ..
             }) => {
+                let unix_ms = Some(unix_ms).filter(|_| now < *until);
                 self.phase = Phase::Installing;
                 ctx.push(Effect::Install {
                     certificate: certificate.to_vec(),

@@ -172,6 +172,11 @@ impl Core {
         if !self.session.is_greeting() || !self.session.knows(&reply.nonce) {
             return;
         }
+        // Its time is as old as it was on its way, such as while this machine slept: what follows each
+        // input gives this connection up, and the next hello brings the time of then.
+        if self.session.overdue(now) {
+            return;
+        }
         if !(REVISION_OLDEST..=REVISION).contains(&reply.revision) {
             let why = format!(
                 "the bridge wants revision {}: this agent writes {REVISION_OLDEST} to {REVISION}",
@@ -262,9 +267,11 @@ impl Core {
             Answered::Ignored => {}
             Answered::Issued { unix_ms } => {
                 // Signed under the root for a fresh nonce: as good as a hello's time.
-                self.learn(now, unix_ms);
-                let write = self.ctx.node_write();
-                self.ctx.persist(Purpose::Note, vec![write]);
+                if let Some(unix_ms) = unix_ms {
+                    self.learn(now, unix_ms);
+                    let write = self.ctx.node_write();
+                    self.ctx.persist(Purpose::Note, vec![write]);
+                }
             }
             Answered::Refused { busy, why } => {
                 self.ctx.note(now, "certificate-refused", &why);

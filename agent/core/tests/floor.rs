@@ -96,9 +96,8 @@ fn a_time_up_to_the_certificates_end_is_believed() {
     assert_eq!(told(&node, "time-refused"), [""; 0]);
 }
 
-#[test]
-fn a_certificates_reply_cannot_push_time_beyond_the_bridges_certificate_either() {
-    let end = NOW + DAY;
+/// A node that asks for a certificate on a connection of its own, and the nonce of its request.
+fn enrolling(end: u64) -> (Node, [u8; 16]) {
     let mut node = greeting(end);
     let reply = node.hello_reply([0; 4], NOW);
     node.receive(&Down::HelloReply(reply));
@@ -121,14 +120,19 @@ fn a_certificates_reply_cannot_push_time_beyond_the_bridges_certificate_either()
         random: [5; 32],
         bridge_expires_unix_ms: end,
     });
-    let before = floor(&node);
+    (node, nonce)
+}
+
+/// The bridge issues a certificate and tells its time.
+fn issue(node: &mut Node, nonce: [u8; 16], unix_ms: u64) {
     let outcome = Outcome::Issued {
         node: node_id(),
         certificate: Bytes::new(vec![1, 2, 3]).unwrap(),
-        unix_ms: FAR,
+        unix_ms,
     };
     let key = public_key(&pair(9)).unwrap();
     let reply = Reply::new(nonce, key, &outcome, &node.sealer).unwrap();
+    let attempt = node.attempt.unwrap();
     node.step(Input::Received {
         delivery: holdfast_agent_core::Delivery { attempt, packet: 1 },
         topic: holdfast_protocol::topic::Topic::EnrolReply(nonce),
@@ -136,6 +140,23 @@ fn a_certificates_reply_cannot_push_time_beyond_the_bridges_certificate_either()
     });
     let certificate = vec![1, 2, 3];
     assert!(node.seen.contains(&Effect::Install { certificate }));
+}
+
+#[test]
+fn a_certificate_that_was_on_its_way_for_too_long_is_installed_and_brings_no_time() {
+    let (mut node, nonce) = enrolling(NOW + 2 * DAY);
+    let before = floor(&node);
+    node.now = node.now.after(85_000);
+    issue(&mut node, nonce, NOW + DAY);
+    assert_eq!(floor(&node), before);
+}
+
+#[test]
+fn a_certificates_reply_cannot_push_time_beyond_the_bridges_certificate_either() {
+    let end = NOW + DAY;
+    let (mut node, nonce) = enrolling(end);
+    let before = floor(&node);
+    issue(&mut node, nonce, FAR);
     assert_eq!(floor(&node), before);
     assert!(names_both(&told(&node, "time-refused"), FAR, end));
 }
@@ -177,4 +198,24 @@ fn only_the_root_lowers_the_floor_and_only_for_this_hello() {
     assert_eq!(node.core.status(node.now).floor_unix_ms, floor);
     node.receive_under(0, &reset(nonce));
     assert_eq!(node.core.status(node.now).floor_unix_ms, NOW - DAY);
+}
+
+#[test]
+fn a_reply_that_was_on_its_way_while_the_machine_slept_brings_no_time() {
+    let mut node = Node::new();
+    node.connect();
+    let reply = node.hello_reply([0; 4], NOW);
+    // Asleep: nothing ticks, and what came meanwhile is read first.
+    node.now = node.now.after(85_000);
+    node.receive(&Down::HelloReply(reply));
+    let status = node.core.status(node.now);
+    assert_eq!(status.trusted_unix_ms, None);
+    let gone = |effect: &Effect| matches!(effect, Effect::Disconnect { .. });
+    assert!(node.seen.iter().any(gone), "the next hello asks again");
+    node.disconnect(LinkFault::Asked);
+    node.connect_again();
+    let reply = node.hello_reply([0; 4], NOW + 86_000);
+    node.receive(&Down::HelloReply(reply));
+    let status = node.core.status(node.now);
+    assert_eq!(status.trusted_unix_ms, Some(NOW + 86_000));
 }
