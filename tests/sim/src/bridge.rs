@@ -1,6 +1,7 @@
 //! The bridge as a model around its real core: a store that commits, sessions, a dispatcher.
 //! Never acknowledges what is not committed, never sends what is not recorded.
 
+mod floor;
 mod ingest;
 
 use crate::machine::EPOCH_UNIX_MS;
@@ -12,7 +13,7 @@ use holdfast_protocol::report::Table;
 use holdfast_protocol::seal::{Address, Sealer};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Class, InvocationUpdate};
-use holdfast_protocol::{CommandId, NodeId, OutboxId};
+use holdfast_protocol::{CommandId, NodeId, Nonce, OutboxId};
 use std::collections::BTreeMap;
 
 /// Wait before a busy node is asked again.
@@ -49,6 +50,8 @@ pub(crate) struct NodeRow {
     /// The life of its outbox that was heard of last.
     life: Option<OutboxId>,
     pub(crate) tables: Vec<Table>,
+    /// Whether a person wants its floor of time set back, and to what it was told to be.
+    floor_reset: Option<Option<u64>>,
 }
 
 /// What survives a crash of the bridge, and what a backup copies.
@@ -84,6 +87,8 @@ pub(crate) enum Heard {
 struct Session {
     connection: u64,
     outbox: OutboxId,
+    /// Of its hello: what the root says answers it.
+    nonce: Nonce,
     /// Whether the hello was accepted and its streams fit.
     open: bool,
     next_packet: u16,
@@ -137,6 +142,8 @@ pub(crate) enum Out {
 pub(crate) struct Bridge {
     pub(crate) store: Store,
     pub(crate) up: bool,
+    /// For what only the root may say.
+    root: Sealer,
     sealer: Sealer,
     /// Whether a new key's certificate comes with a hello alone, not with its first frame.
     bare: bool,
@@ -155,10 +162,11 @@ pub(crate) struct Bridge {
 }
 
 impl Bridge {
-    pub(crate) fn new(sealer: Sealer, life_ms: u64) -> Self {
+    pub(crate) fn new(root: Sealer, sealer: Sealer, life_ms: u64) -> Self {
         Self {
             store: Store::default(),
             up: true,
+            root,
             sealer,
             bare: false,
             tokens: TokenKey::new(&[7; 32]),
@@ -397,13 +405,25 @@ impl Bridge {
             node,
             outbox: session.outbox,
         };
+        if matches!(down, Down::FloorReset(_)) {
+            if let Ok(frame) = self.root.seal(&address, row.counter, false, down) {
+                self.publish(node, frame, None);
+            }
+            return;
+        }
         let serial = self.sealer.certificate().map_or(0, |own| own.serial);
         let greets = matches!(down, Down::HelloReply(_) | Down::HelloRefusal(_));
         let certified = greets || (session.certified != serial && !self.bare);
         if certified {
             session.certified = serial;
         }
-        let Ok(frame) = self.sealer.seal(&address, row.counter, certified, down) else {
+        if let Ok(frame) = self.sealer.seal(&address, row.counter, certified, down) {
+            self.publish(node, frame, command);
+        }
+    }
+
+    fn publish(&mut self, node: NodeId, frame: Vec<u8>, command: Option<CommandId>) {
+        let Some(session) = self.sessions.get_mut(&node) else {
             return;
         };
         session.next_packet = session.next_packet.wrapping_add(1);
@@ -436,6 +456,11 @@ impl Bridge {
             row.quarantined = false;
             row.chain = None;
         }
+    }
+
+    /// What is to be done for the bridge.
+    pub(crate) fn take_out(&mut self) -> Vec<Out> {
+        std::mem::take(&mut self.out)
     }
 
     /// The invocations that have not ended.

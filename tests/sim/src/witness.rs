@@ -13,8 +13,9 @@ use holdfast_protocol::{CommandId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use streams::{Account, Streams};
 
-/// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival.
-const EXPIRY_SLACK_MS: u64 = 10_000;
+/// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival,
+/// which is not taken over once the reply to the hello is overdue.
+const EXPIRY_SLACK_MS: u64 = 20_000;
 
 /// How often a session of another copy may open, before the chain of tokens must have shown it.
 const CLONE_TURNS_MAX: u32 = 2;
@@ -42,6 +43,9 @@ pub(crate) struct Witness {
     /// Which machine's session was open last of a node that has a copy, and how often it was
     /// another's than before.
     clones: BTreeMap<NodeId, (Option<usize>, u32)>,
+    /// Where each node's floor of time was last seen, in which life of its process.
+    floors: BTreeMap<NodeId, (u32, u64)>,
+    floors_reset: bool,
     streams: Streams,
     backup: Account,
 }
@@ -161,6 +165,34 @@ impl Witness {
     /// The bridge's clock jumps: what has expired is no longer the same for both sides.
     pub(crate) fn clock_jumped(&mut self) {
         self.clock_jumped = true;
+    }
+
+    /// The operator has the nodes' floors of time set back.
+    pub(crate) fn floors_reset(&mut self) {
+        self.floors_reset = true;
+    }
+
+    /// A node's floor only rises, but by the root's word, and not above what the bridge's clock
+    /// has ever shown.
+    pub(crate) fn floor(
+        &mut self,
+        machine: &Machine,
+        floor: u64,
+        latest: u64,
+    ) -> Result<(), String> {
+        let (node, life) = (machine.node, machine.life);
+        let before = self.floors.insert(node, (life, floor));
+        let fell = before.is_some_and(|(of, before)| of == life && floor < before);
+        let may_fall = self.floors_reset || self.rolled_back.contains(&node);
+        if fell && !may_fall {
+            return Err(format!("{node}: its floor of time falls to {floor}"));
+        }
+        if floor > latest {
+            return Err(format!(
+                "{node}: its floor of time is {floor}, no clock was beyond {latest}"
+            ));
+        }
+        Ok(())
     }
 
     /// A node forgets what came after its image.

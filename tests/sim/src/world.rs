@@ -8,13 +8,14 @@ mod hostile;
 mod link;
 
 use crate::bridge::{Bridge, Heard, Out};
-use crate::machine::Machine;
+use crate::machine::{EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
 use crate::witness::Witness;
 use crate::{Case, Summary, Violation};
-use fault::Fault;
+use fault::{Clock, Fault};
 use holdfast_agent_core::{Attempt, Gathering, Input};
 use holdfast_protocol::enrol::public_key;
+use holdfast_protocol::seal::Sealer;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Class;
 use holdfast_protocol::{CommandId, NodeId, Nonce};
@@ -33,7 +34,7 @@ const EVENTS_MAX: u64 = 200_000;
 const BRIDGE_TICK_MS: u64 = 2_000;
 
 /// What crosses the link.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Packet {
     /// A publish with its packet id, if it is to be acknowledged.
     Publish {
@@ -44,6 +45,18 @@ enum Packet {
     PubAck {
         packet: u16,
     },
+}
+
+impl Packet {
+    fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish {
+                topic: Topic::Answer(_),
+                ..
+            }
+        )
+    }
 }
 
 #[derive(Debug)]
@@ -117,6 +130,8 @@ enum Event {
     },
     /// From here on everything works.
     Peace,
+    /// What waits for a date that a wrong clock has set comes to it.
+    YearsPass,
 }
 
 /// One world.
@@ -141,11 +156,15 @@ pub(crate) struct World {
     next_connection: u64,
     /// Downward frames that somebody on the wire has kept.
     captured: Vec<(NodeId, Topic, Vec<u8>)>,
+    /// And the nonce of each machine's last hello.
+    nonces: BTreeMap<usize, Nonce>,
     backup: Option<crate::bridge::Store>,
     images: BTreeMap<usize, holdfast_journal::SimStorage>,
     peace: bool,
     /// How far ahead the bridge's clock has ever been.
     clock_jump_ms_max: i64,
+    /// Whether it was ever years off: then it is set right at the end, and the nodes' floors with it.
+    clock_was_wrong: bool,
     witness: Witness,
     summary: Summary,
     trace: Option<Vec<String>>,
@@ -186,17 +205,19 @@ impl World {
             handled: 0,
             machines,
             originals,
-            bridge: Bridge::new(sealer, life_ms),
+            bridge: Bridge::new(Sealer::root(root), sealer, life_ms),
             serial: 1,
             commit_due: false,
             links,
             connections: BTreeMap::new(),
             next_connection: 0,
             captured: Vec::new(),
+            nonces: BTreeMap::new(),
             backup: None,
             images: BTreeMap::new(),
             peace: false,
             clock_jump_ms_max: 0,
+            clock_was_wrong: false,
             witness: Witness::default(),
             summary: Summary::default(),
             trace: trace.then(Vec::new),
@@ -230,6 +251,11 @@ impl World {
         let random = &mut self.random;
         for _ in 0..random.between(3, 14) {
             plan.push((random.between(0, TROUBLE_MS), Event::Submit));
+        }
+        if random.one_in(12) {
+            // It begins on a machine whose battery is empty, or that was set wrong.
+            let (clock, ms) = (Clock::any(random), random.between(0, TROUBLE_MS));
+            plan.push((0, Event::Fault(Fault::ClockWrong { clock, ms })));
         }
         for _ in 0..random.between(0, 16) {
             let at = random.between(0, TROUBLE_MS);
@@ -355,7 +381,8 @@ impl World {
             | Event::Cancel(_)
             | Event::Fault(_)
             | Event::Change { .. }
-            | Event::Peace => None,
+            | Event::Peace
+            | Event::YearsPass => None,
         }
     }
 
@@ -444,6 +471,7 @@ impl World {
                 }
             }
             Event::Peace => self.make_peace()?,
+            Event::YearsPass => self.years_pass(),
         }
         Ok(())
     }
@@ -501,9 +529,14 @@ impl World {
             return Ok(());
         }
         for machine in &self.machines {
-            let Some(disk) = &machine.disk else {
+            let Some((disk, core)) = machine.disk.as_ref().zip(machine.core.as_ref()) else {
                 continue;
             };
+            let floor = core.status(machine.monotonic(self.now)).floor_unix_ms;
+            let latest = (EPOCH_UNIX_MS + self.now).saturating_add_signed(self.clock_jump_ms_max);
+            self.witness
+                .floor(machine, floor, latest)
+                .map_err(|why| Violation::new(self.now, why))?;
             for (figures, class) in disk.figures().iter().zip(Class::ALL) {
                 if class != Class::Log && figures.used_bytes > figures.cap_bytes {
                     let what = format!("{}: stream {} overflows", machine.node, class.name());

@@ -77,6 +77,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         after: "",
     },
     Mutant {
+        name: "floor-falls",
+        file: TIME,
+        before: "        Some(unix.min(CERTIFICATES_END_UNIX_MS).max(self.floor_unix_ms))",
+        after: "        Some(unix.min(CERTIFICATES_END_UNIX_MS))",
+    },
+    Mutant {
         name: "interrupted-runs-again",
         file: RECOVER,
         before: "                (order, command, Phase::Recovering { after, damaged })",
@@ -117,6 +123,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: RECEIVE,
         before: "            self.hang_up(Pause::Backoff, why);\n        } else {",
         after: "            self.acknowledge_transport(delivery);\n            self.hang_up(Pause::Backoff, why);\n        } else {",
+    },
+    Mutant {
+        name: "overdue-reply-believed",
+        file: RECEIVE,
+        before: "        if self.session.overdue(now) {",
+        after: "        if self.session.overdue(now) && reply.revision == 0 {",
     },
     Mutant {
         name: "stale-cancel-dropped",

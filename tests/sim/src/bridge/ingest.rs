@@ -92,20 +92,24 @@ impl Bridge {
 
     fn hello(&mut self, now: u64, incoming: &Incoming, hello: &Hello, random: [u8; 16]) {
         let node = incoming.node;
-        if let Some(old) = self.sessions.remove(&node)
-            && old.connection != incoming.connection
-        {
-            self.out.push(Out::Close {
-                connection: old.connection,
-            });
-        }
+        let old = self.sessions.remove(&node);
+        let next_packet = match old {
+            Some(old) if old.connection == incoming.connection => old.next_packet,
+            Some(old) => {
+                let connection = old.connection;
+                self.out.push(Out::Close { connection });
+                0
+            }
+            None => 0,
+        };
         self.sessions.insert(
             node,
             Session {
                 connection: incoming.connection,
                 outbox: hello.outbox,
+                nonce: hello.nonce,
                 open: false,
-                next_packet: 0,
+                next_packet,
                 certified: 0,
                 unacked: BTreeMap::new(),
                 busy_until: now,
@@ -161,7 +165,8 @@ impl Bridge {
                 });
             }
         }
-        row.life = Some(hello.outbox);
+        // A new life of the outbox has lost what it held: sent once more, a command could run twice.
+        let same_life = row.life.replace(hello.outbox) == Some(hello.outbox);
         row.applied.insert(hello.outbox, acks);
         let held: Vec<_> = row
             .tables
@@ -181,15 +186,17 @@ impl Bridge {
             resync: List::new(resync).unwrap_or_default(),
         };
         self.send(node, &Down::HelloReply(reply), None);
+        // Before any command: by a floor that stands ahead every one has expired.
+        self.send_floor_reset(now, node);
         if !regressed {
             self.presence(node, Event::LinkUp);
-            self.resend(now, node);
+            self.resend(node, same_life);
         }
     }
 
     /// What was sent and perhaps never came, and cancels that perhaps never came.
-    fn resend(&mut self, now: u64, node: NodeId) {
-        let unix = self.unix_ms(now);
+    /// `known`: also what the node is known to have.
+    fn resend(&mut self, node: NodeId, known: bool) {
         let mut commands = Vec::new();
         let mut cancels = Vec::new();
         for (id, command) in &mut self.store.commands {
@@ -201,7 +208,7 @@ impl Bridge {
             }
             if row.state.cancelling {
                 cancels.push(*id);
-            } else if !row.state.delivered && unix < command.command.expires_unix_ms {
+            } else if known || !row.state.delivered {
                 row.state.apply(Event::Resent);
                 commands.push(*id);
             }
@@ -265,7 +272,8 @@ impl Bridge {
                     self.contradictions.push((node, what));
                 }
             }
-            Record::Audit(_) | Record::Log(_) => {}
+            Record::Audit(event) => self.confirm_floor(node, &event),
+            Record::Log(_) => {}
         }
         self.owe(node);
     }

@@ -1,13 +1,16 @@
 //! What goes wrong: cuts, crashes, power, disks, sleep, replays, backups.
 //! Never breaks a promise that no real system could keep: what was synced stays.
 
+use super::hostile::YEARS_20_MS;
 use super::{Event, World};
 use crate::Violation;
-use crate::machine::Machine;
+use crate::machine::{EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
 use holdfast_journal::{Fault as DiskFault, Storage as _};
 
 const DAY_MS: u64 = 86_400_000;
+/// How long a clock that was set right has for what can end without an expiry.
+const YEARS_PASS_MS: u64 = 2 * 3_600_000;
 
 /// One thing that goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -36,13 +39,44 @@ pub(super) enum Fault {
     Image { machine: usize },
     RolledBack { machine: usize },
     ClockJumps { ms: i64 },
+    ClockWrong { clock: Clock, ms: u64 },
+    ClockRight { floors: bool },
+    WireHostile { machine: usize, ms: u64 },
+    WireEnds { machine: usize },
+}
+
+/// What the bridge's clock shows that is years off.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Clock {
+    /// As without a battery.
+    Epoch,
+    YearsBack,
+    YearsAhead,
+}
+
+impl Clock {
+    pub(super) fn any(random: &mut Random) -> Self {
+        let clocks = [Self::Epoch, Self::YearsBack, Self::YearsAhead];
+        let picked = clocks.get(random.index(clocks.len()));
+        picked.copied().unwrap_or(Self::Epoch)
+    }
+
+    /// How far off it is when the right time is `unix_ms`.
+    fn jump_ms(self, unix_ms: u64) -> i64 {
+        let years = YEARS_20_MS.cast_signed();
+        match self {
+            Self::Epoch => -unix_ms.cast_signed(),
+            Self::YearsBack => -years,
+            Self::YearsAhead => years,
+        }
+    }
 }
 
 impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 30) {
+        match random.between(0, 34) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
             7 | 8 => {
@@ -69,7 +103,7 @@ impl Fault {
             20 | 21 => Self::Image { machine },
             22 => Self::RolledBack { machine },
             23 | 24 => {
-                let kind = random.between(0, 4);
+                let kind = random.between(0, 6);
                 Self::Forge { machine, kind }
             }
             27 => Self::ReadOnly { machine, ms },
@@ -82,6 +116,11 @@ impl Fault {
                 let bare = random.one_in(2);
                 Self::Rotate { bare }
             }
+            30 => {
+                let clock = Clock::any(random);
+                Self::ClockWrong { clock, ms }
+            }
+            31..=33 => Self::WireHostile { machine, ms },
             _ => {
                 let ms = random.between(0, 4 * DAY_MS).cast_signed() - 2 * DAY_MS.cast_signed();
                 Self::ClockJumps { ms }
@@ -177,8 +216,33 @@ impl World {
                 self.clock_jump_ms_max = self.clock_jump_ms_max.max(self.bridge.clock_jump_ms);
                 self.witness.clock_jumped();
             }
+            Fault::ClockWrong { clock, ms } => self.set_clock_wrong(clock, ms),
+            Fault::ClockRight { floors } => self.set_clock_right(floors),
+            Fault::WireHostile { machine, ms } => self.wire_hostile(machine, ms),
+            Fault::WireEnds { machine } => self.cut(machine),
         }
         Ok(())
+    }
+
+    fn set_clock_wrong(&mut self, clock: Clock, ms: u64) {
+        let right = EPOCH_UNIX_MS + self.now;
+        self.bridge.clock_jump_ms = clock.jump_ms(right);
+        self.clock_jump_ms_max = self.clock_jump_ms_max.max(self.bridge.clock_jump_ms);
+        self.clock_was_wrong = true;
+        self.witness.clock_jumped();
+        // Whoever sets it right may think of the nodes, or not.
+        let floors = self.random.one_in(2);
+        self.after(ms, Event::Fault(Fault::ClockRight { floors }));
+    }
+
+    fn set_clock_right(&mut self, floors: bool) {
+        self.bridge.clock_jump_ms = 0;
+        if floors && self.bridge.up {
+            self.witness.floors_reset();
+            self.bridge.reset_floors(self.now);
+            let out = self.bridge.take_out();
+            self.perform_bridge(out);
+        }
     }
 
     /// `kill -9`: memory is gone, the page cache is not.
@@ -309,6 +373,11 @@ impl World {
         self.start(index, true);
     }
 
+    /// An expiry that a clock far ahead has set must still come.
+    pub(super) fn years_pass(&mut self) {
+        self.bridge.clock_jump_ms = self.clock_jump_ms_max;
+    }
+
     /// Everything works again, and from here on the operator releases who is quarantined.
     pub(super) fn make_peace(&mut self) -> Result<(), Violation> {
         self.say(|| "everything works from here on".to_owned());
@@ -317,8 +386,12 @@ impl World {
         for link in &mut self.links {
             *link = true;
         }
-        // An expiry that was set by a clock far ahead must still come.
-        self.bridge.clock_jump_ms = self.clock_jump_ms_max;
+        if self.clock_was_wrong {
+            self.set_clock_right(true);
+            self.after(YEARS_PASS_MS, Event::YearsPass);
+        } else {
+            self.years_pass();
+        }
         for index in 0..self.machines.len() {
             if self.machines.get(index).is_some_and(|m| m.power_cut_armed) {
                 self.power_cut(index)?;

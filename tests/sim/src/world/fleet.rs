@@ -180,8 +180,10 @@ impl World {
                     frame,
                     acknowledged,
                 } => {
-                    if let (Topic::Answer(_), Ok(up)) = (topic, Up::decode(&frame)) {
-                        self.say(|| format!("{node} answers {up:?}"));
+                    match (topic, Up::decode(&frame)) {
+                        (Topic::Answer(_), Ok(up)) => self.say(|| format!("{node} answers {up:?}")),
+                        (_, Ok(Up::Hello(hello))) => drop(self.nonces.insert(index, hello.nonce)),
+                        _ => {}
                     }
                     if let Some(machine) = self.machines.get(index) {
                         self.witness.publishes(machine, topic, &frame);

@@ -3,17 +3,21 @@
 
 use super::{World, pair};
 use crate::Violation;
+use crate::machine::EPOCH_UNIX_MS;
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{List, Text};
-use holdfast_protocol::down::{Ack, Cancel, Command, Down};
+use holdfast_protocol::down::{Ack, Cancel, Command, Down, FloorReset, HelloReply};
 use holdfast_protocol::enrol::public_key;
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
+use holdfast_protocol::up::Token;
 
 /// Seed of the attacker's keys.
 const ATTACKER: u8 = 200;
 /// A counter above all that a bridge gives out in a world.
 const COUNTER: u64 = 1 << 40;
+/// Twenty years.
+pub(super) const YEARS_20_MS: u64 = 20 * 365 * 86_400_000;
 
 impl World {
     /// A frame that no bridge has sealed comes to a machine.
@@ -36,14 +40,31 @@ impl World {
                 }),
                 None => return Ok(()),
             },
-            _ => Down::Command(Box::new(self.nobodys_command())),
+            3 | 4 => Down::Command(Box::new(self.nobodys_command())),
+            // Its hello is there for the broker to read: the nonce keeps no secret.
+            _ => match self.nonces.get(&index).copied() {
+                Some(nonce) if kind == 5 => Down::FloorReset(FloorReset { nonce, unix_ms: 1 }),
+                Some(nonce) => Down::HelloReply(HelloReply {
+                    nonce,
+                    unix_ms: EPOCH_UNIX_MS + 2 * YEARS_20_MS,
+                    revision: 1,
+                    token: Token::default(),
+                    acks: status.queues.map(|queue| queue.head),
+                    resync: List::default(),
+                }),
+                None => return Ok(()),
+            },
         };
         let address = Address {
             node,
             outbox: status.outbox,
         };
         // With and without a certificate: one of the attacker's own making.
-        let sealer = attacker(self.serial)?;
+        let sealer = if matches!(down, Down::FloorReset(_)) {
+            Sealer::root(pair(ATTACKER)?)
+        } else {
+            attacker(self.serial)?
+        };
         let sealed = sealer.seal(&address, COUNTER, kind.is_multiple_of(2), &down);
         let frame = sealed.map_err(|why| self.violation(why))?;
         self.say(|| format!("{node}: a forged frame: {down:?}"));

@@ -1,6 +1,8 @@
-//! The link: ordered and lossless while a connection lives, silent when it is cut, noticed late.
+//! The link: ordered and lossless while a connection lives, silent when it is cut, noticed late; or in
+//! the hands of a broker that drops, repeats and reorders what passes.
 //! Never looks into a frame.
 
+use super::fault::Fault;
 use super::{Event, Packet, World};
 use crate::Violation;
 use crate::bridge::Incoming;
@@ -22,6 +24,18 @@ pub(super) struct Connection {
     /// When the last packet of each direction arrives: the next is not earlier.
     last_up: u64,
     last_down: u64,
+    /// Whether a hostile broker has it.
+    hostile: bool,
+}
+
+/// What a hostile broker does with a packet.
+enum Fate {
+    Passes,
+    Dropped,
+    /// Passes, and comes again this many milliseconds later.
+    Twice(u64),
+    /// What comes after it overtakes it.
+    Late(u64),
 }
 
 impl World {
@@ -33,14 +47,14 @@ impl World {
         enrols: bool,
     ) -> Result<(), Violation> {
         let unix = self.bridge.unix_ms(self.now);
-        let expires = self
-            .machines
-            .get(index)
-            .map(|m| m.certificate.expires_unix_ms);
+        let certificate = self.machines.get(index).map(|m| m.certificate);
         let link = self.links.get(index).copied().unwrap_or(false);
         let fault = if !link || !self.bridge.up {
             Some(LinkFault::Tcp)
-        } else if !enrols && expires.is_some_and(|expires| expires <= unix) {
+        } else if !enrols
+            && certificate
+                .is_some_and(|life| !(life.issued_unix_ms..life.expires_unix_ms).contains(&unix))
+        {
             Some(LinkFault::CertificateExpired)
         } else if !self.peace && self.random.one_in(30) {
             Some(LinkFault::Tls)
@@ -76,6 +90,7 @@ impl World {
             bridge_knows: true,
             last_up: self.now,
             last_down: self.now,
+            hostile: false,
         };
         self.connections.insert(self.next_connection, connection);
         let random = self.random.bytes();
@@ -138,16 +153,50 @@ impl World {
 
     fn send_up(&mut self, id: u64, packet: Packet) {
         let latency = self.latency();
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.last_up = connection.last_up.max(self.now + latency);
-            let at = connection.last_up;
-            self.at(
-                at,
-                Event::Up {
-                    connection: id,
-                    packet,
-                },
-            );
+        let fate = self.fate(id);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.last_up = connection.last_up.max(self.now + latency);
+        let at = connection.last_up;
+        // Nothing upward is sealed: who changes the order of answers can say what it likes.
+        let ordered = packet.is_answer();
+        let arrives = |packet| Event::Up {
+            connection: id,
+            packet,
+        };
+        match fate {
+            Fate::Dropped => {}
+            Fate::Twice(ms) if !ordered => {
+                self.at(at, arrives(packet.clone()));
+                self.at(at + ms, arrives(packet));
+            }
+            Fate::Late(ms) if !ordered => self.at(at + ms, arrives(packet)),
+            Fate::Passes | Fate::Twice(_) | Fate::Late(_) => self.at(at, arrives(packet)),
+        }
+    }
+
+    /// What becomes of a packet.
+    fn fate(&mut self, id: u64) -> Fate {
+        if !self.connections.get(&id).is_some_and(|c| c.hostile) {
+            return Fate::Passes;
+        }
+        let ms = self.random.between(1, 20_000);
+        match self.random.between(0, 9) {
+            0 => Fate::Dropped,
+            1 | 2 => Fate::Twice(ms),
+            3 | 4 => Fate::Late(ms),
+            _ => Fate::Passes,
+        }
+    }
+
+    /// A machine's connection is in the hands of a hostile broker, until it ends.
+    pub(super) fn wire_hostile(&mut self, index: usize, ms: u64) {
+        let id = self.connection_of(index).filter(|_| !self.peace);
+        if let Some(connection) = id.and_then(|id| self.connections.get_mut(&id)) {
+            connection.hostile = true;
+            let machine = index;
+            self.after(ms, Event::Fault(Fault::WireEnds { machine }));
         }
     }
 
@@ -168,16 +217,24 @@ impl World {
 
     pub(super) fn send_down(&mut self, id: u64, packet: Packet) {
         let latency = self.latency();
-        if let Some(connection) = self.connections.get_mut(&id) {
-            connection.last_down = connection.last_down.max(self.now + latency);
-            let at = connection.last_down;
-            self.at(
-                at,
-                Event::Down {
-                    connection: id,
-                    packet,
-                },
-            );
+        let fate = self.fate(id);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        connection.last_down = connection.last_down.max(self.now + latency);
+        let at = connection.last_down;
+        let arrives = |packet| Event::Down {
+            connection: id,
+            packet,
+        };
+        match fate {
+            Fate::Passes => self.at(at, arrives(packet)),
+            Fate::Dropped => {}
+            Fate::Twice(ms) => {
+                self.at(at, arrives(packet.clone()));
+                self.at(at + ms, arrives(packet));
+            }
+            Fate::Late(ms) => self.at(at + ms, arrives(packet)),
         }
     }
 
