@@ -11,7 +11,7 @@ pub use lock::LockError;
 use crate::api::{self, Api};
 use crate::enrol::{Desk, Enroller};
 use crate::http;
-use crate::hub::{self, Clock, Hub, Sealers};
+use crate::hub::{self, Clock, Hub, Randomness, Sealers, Ticks};
 use crate::mqtt::{self, Endpoint};
 use crate::pki::{self, PkiError, Root, Signing};
 use crate::store::{OpenError, Store, StoreError};
@@ -232,6 +232,8 @@ async fn start_hub(
         root: Arc::new(pki::root_sealer(&options.state_dir)?),
         token_key: pki::token_key(&options.state_dir)?,
         clock: clock.clone(),
+        random: Randomness::system(),
+        ticks: Ticks::Own,
         retention: Retention {
             command_age_ms: age,
             event_age_ms: age,

@@ -13,7 +13,7 @@
 //! | `command` | send and cancel |
 //! | `node` | deregister, quarantine, release |
 //! | `timer` | expiry, retries, retention |
-//! | `clock` | the wall clock, handed in |
+//! | `clock`, `random` | the wall clock and randomness, handed in |
 
 mod answer;
 mod aside;
@@ -25,6 +25,7 @@ mod hello;
 mod ingest;
 mod link;
 mod node;
+mod random;
 mod session;
 mod timer;
 
@@ -34,6 +35,8 @@ mod tests;
 pub use clock::Clock;
 pub use command::{CancelError, SendCommand, SendCommandError};
 pub use node::{NodeChangeError, deregister, release};
+pub use random::Randomness;
+pub use timer::Ticks;
 
 use crate::mqtt::CloseReason;
 use crate::store::{Store, StoreError};
@@ -44,7 +47,6 @@ use holdfast_bridge_core::token::TokenKey;
 use holdfast_protocol::enrol::{Renewal, Reply};
 use holdfast_protocol::seal::Sealer;
 use holdfast_protocol::{NodeId, Nonce};
-use ring::rand::{SecureRandom, SystemRandom};
 use session::{Sessions, lock};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -95,6 +97,10 @@ pub struct Options {
     pub token_key: [u8; 32],
     /// The time.
     pub clock: Clock,
+    /// Randomness.
+    pub random: Randomness,
+    /// Who calls [`Hub::tick`].
+    pub ticks: Ticks,
     /// How much history is kept.
     pub retention: Retention,
     /// Enrolment and renewal.
@@ -117,7 +123,7 @@ struct Shared {
     clock: Clock,
     retention: Retention,
     enrolment: Arc<dyn Enrolment>,
-    random: SystemRandom,
+    random: Randomness,
     sessions: Sessions,
     ingest: ingest::Queue,
     dispatch: dispatch::Queue,
@@ -156,7 +162,7 @@ impl Hub {
             clock: options.clock,
             retention: options.retention,
             enrolment: options.enrolment,
-            random: SystemRandom::new(),
+            random: options.random,
             sessions: Sessions::default(),
             ingest,
             dispatch: dispatch::Queue::default(),
@@ -165,11 +171,13 @@ impl Hub {
         });
         let hub = Self { shared };
         hub.begin_run().await?;
-        let tasks = vec![
+        let mut tasks = vec![
             tokio::spawn(hub.clone().ingest_records(records)),
             tokio::spawn(hub.clone().dispatch_commands()),
-            tokio::spawn(hub.clone().keep_time()),
         ];
+        if options.ticks == Ticks::Own {
+            tasks.push(tokio::spawn(hub.clone().keep_time()));
+        }
         *lock(&hub.shared.tasks) = tasks;
         Ok(hub)
     }
@@ -203,12 +211,11 @@ impl Hub {
     /// Fresh randomness.
     fn random<const N: usize>(&self) -> Result<[u8; N], StoreError> {
         let mut bytes = [0; N];
-        self.shared
-            .random
-            .fill(&mut bytes)
-            .map(|()| bytes)
-            .map_err(|_| StoreError::Corrupt {
+        if !self.shared.random.fill(&mut bytes) {
+            return Err(StoreError::Corrupt {
                 what: "source of randomness",
-            })
+            });
+        }
+        Ok(bytes)
     }
 }

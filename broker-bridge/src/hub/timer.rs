@@ -28,6 +28,15 @@ const STRAYS: usize = 256;
 /// When a command is looked at again that is past its bound and still not ended.
 const AGAIN_MS: i64 = 60_000;
 
+/// Who calls [`Hub::tick`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ticks {
+    /// A task of the hub, each second.
+    Own,
+    /// Whoever made the hub, such as the simulated world, whose seconds are its own.
+    Handed,
+}
+
 async fn expire(
     connection: &mut SqliteConnection,
     id: CommandId,
@@ -66,7 +75,6 @@ impl Hub {
             interval.tick().await;
             self.tick().await;
             seen = self.follow(seen).await;
-            self.reset_floors().await;
             if tick % PING_TICKS == 0 {
                 self.date_connected().await;
             }
@@ -79,8 +87,8 @@ impl Hub {
         }
     }
 
-    /// Does what is due now: expiry, retries, nodes that left unseen. Called each second; harmless
-    /// at any time.
+    /// Does what is due now: expiry, retries, nodes that left unseen, floors to be set back. Called each
+    /// second; harmless at any time.
     pub async fn tick(&self) {
         if self.shared.strays.swap(false, Ordering::Relaxed)
             && let Err(error) = self.reconcile().await
@@ -99,6 +107,7 @@ impl Hub {
             }
             Err(error) => tracing::error!(%error, "what is due cannot be read; tried again"),
         }
+        self.reset_floors().await;
     }
 
     async fn expire(&self, ids: &[CommandId], now: UnixMs) {

@@ -115,7 +115,7 @@ impl Mailbox {
     }
 
     /// The next message, without waiting.
-    pub(crate) fn pop(&self) -> Option<Outbound> {
+    pub fn pop(&self) -> Option<Outbound> {
         let mut state = self.state();
         let message = state.queue.pop_front()?;
         state.bytes = state.bytes.saturating_sub(message.cost());
@@ -127,7 +127,8 @@ impl Mailbox {
     }
 
     /// Why the connection is to end, if it is.
-    pub(crate) fn closed(&self) -> Option<CloseReason> {
+    #[must_use]
+    pub fn closed(&self) -> Option<CloseReason> {
         self.state().closed
     }
 

@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 use crate::api::{Api, Config, router};
-use crate::hub::{Clock, Enrolment, Hub, Options, Sealers};
+use crate::hub::{Clock, Enrolment, Hub, Options, Randomness, Sealers, Ticks};
 use crate::store::{AccessKey, Caller, Store};
 
 pub(super) const KEY_ID: &str = "AKIAHOLDFAST0000TEST";
@@ -233,6 +233,8 @@ async fn hub(store: Store) -> Hub {
         sealers: Sealers::new(move || Arc::clone(&sealer)),
         token_key: [7; 32],
         clock: Clock::new(|| NOW_MS),
+        random: Randomness::system(),
+        ticks: Ticks::Own,
         retention: Retention::default(),
         enrolment: Arc::new(NoEnrolment),
     };

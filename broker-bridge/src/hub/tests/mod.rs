@@ -6,7 +6,7 @@ mod identity;
 mod rates;
 mod streams;
 
-use super::{Clock, Enrolment, Hub, Options, Sealers, SendCommand};
+use super::{Clock, Enrolment, Hub, Options, Randomness, Sealers, SendCommand, Ticks};
 use crate::mqtt::{
     Arrival, ConnectRefusal, ConnectionId, Departure, Identity, Mailbox, Outbound, Sessions as _,
     Verdict,
@@ -104,6 +104,8 @@ impl World {
             root: Arc::new(Sealer::root(pair(1))),
             token_key: [7; 32],
             clock: Clock::new(move || told.load(Ordering::SeqCst)),
+            random: Randomness::system(),
+            ticks: Ticks::Own,
             retention: Retention::default(),
             enrolment: Arc::new(NoEnrolment),
         };
