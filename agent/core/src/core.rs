@@ -133,6 +133,7 @@ impl Core {
         let link = Link::new(now, record.starts);
         let mut ctx = Context::new(config, record, random);
         let schedule = Schedule::new(&mut ctx, now);
+        ctx.push(Effect::EndRemains);
         let write = ctx.node_write();
         ctx.persist(Purpose::Start, vec![write]);
         if sequences_lost {
@@ -215,6 +216,7 @@ impl Core {
                 frame,
             } => self.received(now, delivery, topic, &frame),
             Input::PubAcked { attempt, count } => self.streams.pub_acked(attempt, count),
+            Input::RemainsEnded => self.commands.remains_ended(&mut self.ctx, now),
             Input::Output {
                 command,
                 step,

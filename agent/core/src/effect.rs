@@ -103,6 +103,9 @@ pub enum Effect {
         delivery: Delivery,
     },
 
+    /// End what steps of an earlier process on this state directory left running. The first effect of
+    /// a process. Answered by `RemainsEnded`.
+    EndRemains,
     /// Begin a step. Answered by `StepEnded`, with output and reports before it.
     Run(Box<Run>),
     /// Stop a step with its whole process group. `StepEnded` follows as ever.

@@ -134,6 +134,8 @@ pub enum Input {
         count: u32,
     },
 
+    /// Answers [`crate::Effect::EndRemains`]: nothing runs that an earlier process began.
+    RemainsEnded,
     /// A piece of a running step's output, in order, at most [`limits::OUTPUT_CHUNK_BYTES_MAX`].
     Output {
         /// The command.

@@ -121,6 +121,26 @@ fn a_known_command_is_answered_with_its_state_and_never_begins_again() {
 }
 
 #[test]
+fn nothing_is_told_to_be_interrupted_while_it_may_still_run() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    node.remains = true;
+    node.crash(false);
+    node.connect();
+    node.accept_hello([0; 4]);
+    node.send_command(command(2, &one()));
+    node.wait(60_000);
+    assert_eq!(node.states(1), [InProgress]);
+    assert!(node.runs().is_empty(), "and nothing begins beside it");
+    node.step(Input::RemainsEnded);
+    assert_eq!(node.states(1), [InProgress, Interrupted]);
+    assert_eq!(node.runs(), [(id(2), 0)]);
+    // Told once, however often somebody says so.
+    node.step(Input::RemainsEnded);
+    assert_eq!(node.states(1), [InProgress, Interrupted]);
+}
+
+#[test]
 fn a_stale_counter_is_answered_stale_unless_the_command_is_known() {
     let mut node = Node::online();
     node.send_command(command(1, &one()));

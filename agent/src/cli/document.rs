@@ -197,6 +197,7 @@ async fn run_step(step: &PlannedStep, directory: PathBuf, environment: &Environm
         limit: Some(Duration::from_secs(step.timeout_seconds.into())),
         output_bytes_max: (STDOUT_BYTES_MAX, STDERR_BYTES_MAX),
         directory,
+        noted: false,
         environment: environment.clone(),
     };
     let (stop, stopped) = oneshot::channel();

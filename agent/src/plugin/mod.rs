@@ -4,6 +4,7 @@
 pub mod gather;
 mod output;
 mod process;
+mod remains;
 mod script;
 #[cfg(test)]
 mod tests;
@@ -106,6 +107,9 @@ pub struct Job {
     pub output_bytes_max: (usize, usize),
     /// A directory of this step's own, made and removed by it.
     pub directory: PathBuf,
+    /// Whether what runs is noted beside that directory, for [`sweep`] to end should this process be
+    /// killed.
+    pub noted: bool,
     /// What it may know.
     pub environment: Environment,
 }

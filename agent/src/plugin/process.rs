@@ -2,6 +2,7 @@
 //! Never waits for an orphan that holds a pipe, and never leaves the group alive after a stop.
 
 use super::output::{Captured, capture};
+use super::remains::Note;
 use super::{End, Stop};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use std::os::unix::process::ExitStatusExt;
@@ -11,7 +12,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 /// Time between a polite TERM and KILL, unless the machine itself goes down.
-const GRACE: Duration = Duration::from_secs(5);
+pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// What a process wrote is in its pipes when it ends; an orphan that holds them gets this long.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -37,7 +38,7 @@ impl Process {
     ///
     /// # Errors
     /// What the system said when it could not be started.
-    pub(crate) fn begin(mut command: Command) -> std::io::Result<Self> {
+    pub(crate) fn begin(mut command: Command, note: Option<&Note>) -> std::io::Result<Self> {
         let child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -46,6 +47,11 @@ impl Process {
             .kill_on_drop(true)
             .spawn()?;
         let group = group_of(&child);
+        if let Some((note, leader)) = note.zip(group)
+            && let Err(error) = note.write(leader)
+        {
+            tracing::warn!(%error, "a step's process is not noted: a kill of this agent would leave it running");
+        }
         Ok(Self {
             child,
             group,

@@ -2,6 +2,7 @@
 //! Never puts a line of the script on a command line or into the environment.
 
 use super::process::{self, Finished, Process};
+use super::remains::{self, Note};
 use super::{End, Job, StepOutcome, Stop};
 use holdfast_documents::RunScript;
 use std::ffi::OsString;
@@ -19,6 +20,8 @@ use tokio::time::timeout;
 pub(crate) const FILES_AT_ONCE: u32 = 8;
 /// Held while a script's files are being made or removed.
 static FILES: Semaphore = Semaphore::const_new(FILES_AT_ONCE as usize);
+/// The script's file in its directory.
+pub(super) const SCRIPT: &str = "script.sh";
 /// A script's result does not wait longer for its directory to be removed.
 const REMOVE_LIMIT: Duration = Duration::from_secs(5);
 
@@ -36,11 +39,12 @@ struct PrepareError {
 struct Workspace {
     directory: PathBuf,
     script: PathBuf,
+    note: Option<Note>,
 }
 
 impl Workspace {
-    fn create(directory: PathBuf, text: &str) -> Result<Self, PrepareError> {
-        let script = directory.join("script.sh");
+    fn create(directory: PathBuf, text: &str, noted: bool) -> Result<Self, PrepareError> {
+        let script = directory.join(SCRIPT);
         let written = remove(&directory)
             .and_then(|()| {
                 DirBuilder::new()
@@ -55,14 +59,27 @@ impl Workspace {
                     .mode(0o700)
                     .open(&script)
             })
-            .and_then(|mut file| file.write_all(text.as_bytes()));
+            .and_then(|mut file| file.write_all(text.as_bytes()))
+            .and_then(|()| noted.then(|| Note::create(&directory)).transpose());
         match written {
-            Ok(()) => Ok(Self { directory, script }),
+            Ok(note) => Ok(Self {
+                directory,
+                script,
+                note,
+            }),
             Err(source) => Err(PrepareError {
                 path: directory,
                 source,
             }),
         }
+    }
+
+    /// The step has ended, or never began.
+    fn remove(self) {
+        if let Some(note) = self.note {
+            note.remove();
+        }
+        let _ = remove(&self.directory);
     }
 }
 
@@ -112,7 +129,7 @@ pub(super) async fn run(
             };
         }
     };
-    let (directory, process) = match begun {
+    let (workspace, process) = match begun {
         Ok(Ok(begun)) => begun,
         Ok(Err(outcome)) => return outcome,
         Err(error) => return StepOutcome::not_started(&error),
@@ -122,15 +139,18 @@ pub(super) async fn run(
         Err(error) => StepOutcome::not_started(&error),
     };
     // What is not removed by then is removed when the agent starts next.
-    let _ = timeout(REMOVE_LIMIT, on_files(move |_| remove(&directory))).await;
+    let _ = timeout(REMOVE_LIMIT, on_files(move |_| workspace.remove())).await;
     outcome
 }
 
-/// Removes what earlier processes left of their scripts; scripts that begin meanwhile wait for it.
-pub(crate) fn sweep(scripts: PathBuf) {
+/// Ends what earlier processes left running of their scripts, calls `ended`, and removes their files;
+/// scripts that begin meanwhile wait for it.
+pub(crate) fn sweep(scripts: PathBuf, ended: impl FnOnce() + Send + 'static) {
     let all = FILES.try_acquire_many(FILES_AT_ONCE);
     tokio::task::spawn_blocking(move || {
         let _all = all;
+        remains::end(&scripts);
+        ended();
         if let Err(error) = remove(&scripts) {
             tracing::warn!(%error, path = %scripts.display(), "old scripts are not removed");
         }
@@ -159,6 +179,7 @@ struct Wanted {
     text: String,
     working_directory: Option<PathBuf>,
     environment: Vec<(String, String)>,
+    noted: bool,
 }
 
 impl Wanted {
@@ -172,12 +193,13 @@ impl Wanted {
             text,
             working_directory: script.working_directory.as_ref().map(PathBuf::from),
             environment: known.chain(script.env.iter().cloned()).collect(),
+            noted: job.noted,
         }
     }
 
     /// Makes the files and starts the process. Each step of this may hang; what was given up
     /// meanwhile does not begin.
-    fn begin(self, given_up: &dyn Fn() -> bool) -> Result<(PathBuf, Process), StepOutcome> {
+    fn begin(self, given_up: &dyn Fn() -> bool) -> Result<(Workspace, Process), StepOutcome> {
         let nobody_waits = || StepOutcome::failed(String::new());
         if let Some(detail) = self.working_directory.as_deref().and_then(not_a_directory) {
             return Err(StepOutcome::failed(detail));
@@ -185,7 +207,7 @@ impl Wanted {
         if given_up() {
             return Err(nobody_waits());
         }
-        let workspace = Workspace::create(self.directory.clone(), &self.text)
+        let workspace = Workspace::create(self.directory.clone(), &self.text, self.noted)
             .map_err(|error| StepOutcome::not_started(&error))?;
         let begun = if given_up() {
             Err(nobody_waits())
@@ -193,13 +215,14 @@ impl Wanted {
             self.start(&workspace)
         };
         match begun {
-            Ok(process) if !given_up() => Ok((workspace.directory, process)),
-            Ok(_) => {
-                let _ = remove(&workspace.directory);
+            Ok(process) if !given_up() => Ok((workspace, process)),
+            Ok(process) => {
+                drop(process);
+                workspace.remove();
                 Err(nobody_waits())
             }
             Err(outcome) => {
-                let _ = remove(&workspace.directory);
+                workspace.remove();
                 Err(outcome)
             }
         }
@@ -218,7 +241,7 @@ impl Wanted {
         for variable in crate::run::notify::VARIABLES {
             command.env_remove(variable);
         }
-        Process::begin(command).map_err(|error| {
+        Process::begin(command, workspace.note.as_ref()).map_err(|error| {
             StepOutcome::failed(format!(
                 "interpreter {} cannot be started: {error}",
                 name.display()
@@ -275,6 +298,7 @@ mod tests {
             limit: Some(Duration::from_millis(1)),
             output_bytes_max: (1, 1),
             directory: home.path().join("step"),
+            noted: false,
             environment: crate::plugin::Environment::default(),
         };
         let (_stop, stopped) = oneshot::channel();
@@ -297,6 +321,7 @@ mod tests {
             text: format!("echo > {}\n", mark.display()),
             working_directory: None,
             environment: Vec::new(),
+            noted: false,
         };
         assert!(wanted().begin(&|| true).is_err());
         // Given up between the two looks: while its files were made.

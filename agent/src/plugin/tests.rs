@@ -14,6 +14,7 @@ fn script(directory: &Path, text: &str) -> Job {
         limit: None,
         output_bytes_max: (STDOUT_BYTES_MAX, STDERR_BYTES_MAX),
         directory: directory.join("step"),
+        noted: false,
         environment: Environment {
             node: "mi-0123456789abcdef0".into(),
             ..Environment::default()

@@ -231,7 +231,6 @@ fn status_of(core: &Core, node: &Node, wear: Wear, running: bool) -> Value {
 /// [`RunError`].
 pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
     let opened = open(&state, settings)?;
-    plugin::sweep(state.scripts());
     let control = Control::listen(state.control_socket())
         .inspect_err(|error| tracing::warn!(%error, "`status` cannot ask this agent"))
         .ok();
@@ -419,6 +418,13 @@ impl Shell {
             }
             Effect::AckTransport { delivery } => {
                 self.send(delivery.attempt, Outgoing::Ack(delivery.packet));
+            }
+            Effect::EndRemains => {
+                let events = self.events.clone();
+                let told = Event::Input(Input::RemainsEnded);
+                plugin::sweep(self.state.scripts(), move || {
+                    drop(events.blocking_send(told))
+                });
             }
             Effect::Run(run) => {
                 let environment = self.environment();

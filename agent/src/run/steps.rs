@@ -41,6 +41,7 @@ impl Steps {
             limit: None,
             output_bytes_max: (stdout_bytes_max, stderr_bytes_max),
             directory: scripts.join(format!("{command}-{step}")),
+            noted: true,
             environment: Environment {
                 command: command.to_string(),
                 ..environment

@@ -249,6 +249,45 @@ fn killed_agents_lose_nothing_and_start_nothing_twice() {
 }
 
 #[test]
+fn what_a_killed_agent_left_running_is_ended_before_it_is_told_to_be_interrupted() {
+    let world = World::start().unwrap();
+    let mut node = world.online_node(&AgentOptions::default()).unwrap();
+    let marks = Marks::at(world.path("marks"));
+    // The step's leader and another of its group, which asks for no mercy.
+    let script = format!(
+        "echo told; (trap '' TERM; {}; while :; do sleep 0.05; done) & {}; sleep 1000",
+        marks.line("other $(sh -c 'echo $PPID')"),
+        marks.line("leader $$"),
+    );
+    let command = commands::send_script(&world.api, &[&node.id], &script, &Value::Null).unwrap();
+    let pids = until("both of the step run", PATIENCE, || {
+        let lines = marks.all()?;
+        let pids = lines.iter().filter_map(|line| line.rsplit_once(' '));
+        let pids: Vec<String> = pids.map(|(_, pid)| pid.to_owned()).collect();
+        Ok((pids.len() == 2).then_some(pids))
+    })
+    .unwrap();
+    let runs = |pid: &String| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        stat.is_ok_and(|stat| !stat.contains(") Z "))
+    };
+    node.agent.kill().unwrap();
+    assert!(pids.iter().all(runs), "a kill of the agent spares them");
+    node.agent.start().unwrap();
+    let ended = commands::finished(&world.api, &command, &node.id).unwrap();
+    assert!(!pids.iter().any(runs), "they run after {ended}");
+    assert_eq!(text(&ended, "Status"), "Failed");
+    // What a step wrote is recorded when it ends, and this one never did.
+    assert_eq!(text(&ended, "StandardOutputContent"), "");
+    let next = commands::send_script(&world.api, &[&node.id], "true", &Value::Null).unwrap();
+    let next = commands::finished(&world.api, &next, &node.id).unwrap();
+    assert_eq!(text(&next, "Status"), "Success");
+    let again = commands::invocation(&world.api, &command, &node.id).unwrap();
+    assert_eq!(again, ended, "it is told once");
+    assert_eq!(marks.all().unwrap().len(), 2, "it was begun once");
+}
+
+#[test]
 fn a_killed_bridge_loses_nothing_and_starts_nothing_twice() {
     let kills = cases(12, 200);
     let mut random = Random::of("a_killed_bridge_loses_nothing_and_starts_nothing_twice");

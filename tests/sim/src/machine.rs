@@ -16,7 +16,7 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Class, OutputStream, Platform};
 use holdfast_protocol::{CommandId, NodeId, Nonce};
 use ring::signature::Ed25519KeyPair;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Milliseconds since 1970 when a world begins.
 pub(crate) const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
@@ -49,6 +49,8 @@ pub(crate) enum Action {
     Begin(Box<Run>),
     /// A process is to be killed.
     Kill(CommandId),
+    /// What the last life left running is to be ended.
+    EndRemains,
     Gather(Gathering),
     Reboot,
 }
@@ -78,6 +80,8 @@ pub(crate) struct Machine {
     /// Until when the machine is suspended.
     pub(crate) suspended_until: u64,
     pub(crate) processes: BTreeMap<CommandId, Process>,
+    /// Commands of whose steps an agent that was killed left the processes running.
+    pub(crate) remains: BTreeSet<CommandId>,
     work: Vec<Op>,
     pub(crate) disk_busy: bool,
     /// When the core's deadline is already in the world's queue.
@@ -111,6 +115,7 @@ impl Machine {
             off: false,
             suspended_until: 0,
             processes: BTreeMap::new(),
+            remains: BTreeSet::new(),
             work: Vec::new(),
             disk_busy: false,
             tick_at: None,
@@ -140,6 +145,7 @@ impl Machine {
             off: false,
             suspended_until: 0,
             processes: BTreeMap::new(),
+            remains: BTreeSet::new(),
             work: Vec::new(),
             disk_busy: false,
             tick_at: None,
@@ -223,6 +229,7 @@ impl Machine {
         random: &mut Random,
     ) -> Result<(), String> {
         if booted {
+            self.remains.clear();
             self.booted_at = now;
             self.boot = random.next();
         }
@@ -249,8 +256,15 @@ impl Machine {
         self.work.clear();
         self.disk_busy = false;
         self.tick_at = None;
-        self.processes.clear();
+        self.remains
+            .extend(std::mem::take(&mut self.processes).into_keys());
         self.life += 1;
+    }
+
+    /// Whatever still ran of an earlier life has ended.
+    pub(crate) fn end_remains(&mut self) -> Input {
+        self.remains.clear();
+        Input::RemainsEnded
     }
 
     pub(crate) fn is_alive(&self) -> bool {
@@ -306,6 +320,7 @@ impl Machine {
                     acknowledged: qos == Qos::AtLeastOnce,
                 }),
                 Effect::AckTransport { delivery } => actions.push(Action::PubAck(delivery)),
+                Effect::EndRemains => actions.push(Action::EndRemains),
                 Effect::Run(run) => actions.push(Action::Begin(run)),
                 Effect::Kill { command, .. } => actions.push(Action::Kill(command)),
                 Effect::Reboot { .. } => actions.push(Action::Reboot),

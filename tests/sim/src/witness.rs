@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::{Answer, InvocationState, Up};
+use holdfast_protocol::up::{Answer, InvocationState, Record, Up};
 use holdfast_protocol::{CommandId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use streams::{Account, Streams};
@@ -21,6 +21,24 @@ const EXPIRY_SLACK_MS: u64 = 20_000;
 const CLONE_TURNS_MAX: u32 = 2;
 
 type Key = (NodeId, CommandId, u8);
+
+/// The command of which a record says that its agent was killed.
+fn interrupted(frame: &[u8]) -> Option<CommandId> {
+    match Up::decode(frame) {
+        Ok(Up::Record { record, .. }) => match *record {
+            Record::Invocation(update) if update.state == InvocationState::Interrupted => {
+                Some(update.command)
+            }
+            Record::Invocation(_)
+            | Record::Output(_)
+            | Record::Audit(_)
+            | Record::Report(_)
+            | Record::Log(_)
+            | Record::Gap(_) => None,
+        },
+        Ok(_) | Err(_) => None,
+    }
+}
 
 /// What was seen.
 #[derive(Debug, Default)]
@@ -92,6 +110,11 @@ impl Witness {
                 if sequence > durable {
                     let what = format!("{node} tells record {sequence} before it is durable");
                     self.fault = Some(what);
+                }
+                if let Some(command) = interrupted(frame)
+                    && machine.remains.contains(&command)
+                {
+                    self.fault = Some(format!("{node} calls {command} interrupted, and it runs"));
                 }
                 // A disk that was rolled back gives its numbers out again.
                 if let Err(what) = self.streams.tells(node, class, frame)

@@ -91,6 +91,11 @@ enum Event {
     BridgeLost {
         connection: u64,
     },
+    /// What an earlier life left running has ended.
+    RemainsEnded {
+        machine: usize,
+        life: u32,
+    },
     Output {
         machine: usize,
         life: u32,
@@ -365,6 +370,7 @@ impl World {
             Event::Tick { machine, .. }
             | Event::Disk { machine, .. }
             | Event::Connect { machine, .. }
+            | Event::RemainsEnded { machine, .. }
             | Event::Output { machine, .. }
             | Event::Exit { machine, .. }
             | Event::Renewal { machine, .. }
@@ -418,6 +424,9 @@ impl World {
             Event::Down { connection, packet } => self.arrive_down(connection, packet)?,
             Event::MachineLost { connection } => self.machine_lost(connection)?,
             Event::BridgeLost { connection } => self.bridge_lost(connection),
+            Event::RemainsEnded { machine, life } => {
+                self.process(machine, life, |machine| Some(machine.end_remains()))?;
+            }
             Event::Output {
                 machine,
                 life,

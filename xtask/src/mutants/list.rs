@@ -89,6 +89,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         after: "                let _: (u64, Option<InvocationState>) = (after, damaged);\n                let phase = Phase::Pending {\n                    resume: None,\n                    not_before: now,\n                };\n                (order, command, phase)",
     },
     Mutant {
+        name: "interrupted-while-it-runs",
+        file: RECOVER,
+        before: "recovery.searched && recovery.remains_ended;",
+        after: "recovery.searched;",
+    },
+    Mutant {
         name: "stream-not-searched-after-a-crash",
         file: RECOVER,
         before: "        if self.held.get(&id).filter(open).is_some() {",

@@ -46,6 +46,10 @@ pub(super) struct Recovery {
     next: u64,
     up_to: u64,
     retry_at: Option<Monotonic>,
+    /// The search has been through.
+    searched: bool,
+    /// Nothing of the last process runs any more: before that, nothing is told to have ended.
+    remains_ended: bool,
 }
 
 impl Recovery {
@@ -115,6 +119,8 @@ impl Commands {
             next: after.max(results.released) + 1,
             up_to: results.head,
             retry_at: None,
+            searched: false,
+            remains_ended: false,
         });
         Ok(commands)
     }
@@ -245,9 +251,25 @@ impl Commands {
         }
         match &self.recovery {
             Some(recovery) if recovery.next <= recovery.up_to => recovery.read(ctx),
-            Some(_) => self.settle_recovery(ctx, now),
+            Some(_) => self.searched(ctx, now),
             None => {}
         }
+    }
+
+    /// The search has been through.
+    fn searched(&mut self, ctx: &mut Context, now: Monotonic) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.searched = true;
+        }
+        self.settle_recovery(ctx, now);
+    }
+
+    /// What the last process left running has ended.
+    pub(crate) fn remains_ended(&mut self, ctx: &mut Context, now: Monotonic) {
+        if let Some(recovery) = &mut self.recovery {
+            recovery.remains_ended = true;
+        }
+        self.settle_recovery(ctx, now);
     }
 
     /// Records of the search have come.
@@ -270,11 +292,14 @@ impl Commands {
             }
             recovery.next = entry.last() + 1;
         }
-        if entries.is_empty() || recovery.next > recovery.up_to {
-            return self.settle_recovery(ctx, now);
+        let is_last = entries.is_empty() || recovery.next > recovery.up_to;
+        if !is_last {
+            recovery.read(ctx);
         }
-        recovery.read(ctx);
         self.recovery = Some(recovery);
+        if is_last {
+            self.searched(ctx, now);
+        }
     }
 
     pub(crate) fn recovery_failed(&mut self, now: Monotonic) {
@@ -311,7 +336,10 @@ impl Commands {
 
     /// What has no result in the stream ended with the process.
     fn settle_recovery(&mut self, ctx: &mut Context, now: Monotonic) {
-        self.recovery = None;
+        let is_over = |recovery: &mut Recovery| recovery.searched && recovery.remains_ended;
+        if self.recovery.take_if(is_over).is_none() {
+            return;
+        }
         let lost: Vec<(CommandId, Option<InvocationState>)> = self
             .held
             .iter()

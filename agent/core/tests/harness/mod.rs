@@ -141,6 +141,8 @@ pub struct Node {
     pub attempt: Option<Attempt>,
     pub packets: u16,
     pub limits: Limits,
+    /// Whether steps of the last process cannot be ended until the test says so.
+    pub remains: bool,
 }
 
 pub fn node_id() -> NodeId {
@@ -216,6 +218,7 @@ impl Node {
             attempt: None,
             packets: 0,
             limits,
+            remains: false,
         };
         node.perform();
         node
@@ -269,6 +272,8 @@ impl Node {
                 Effect::Send { topic, frame, .. } => {
                     self.sent.push((topic, Up::decode(&frame).unwrap()));
                 }
+                Effect::EndRemains if self.remains => {}
+                Effect::EndRemains => self.core.step(self.now, Input::RemainsEnded),
                 other => self.seen.push(other),
             }
             if !self.hold {

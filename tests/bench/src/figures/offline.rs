@@ -216,6 +216,7 @@ impl World {
                 }
                 Effect::Send { frame, qos, .. } => self.take(&frame, qos)?,
                 Effect::Run(run) => self.running.push(*run),
+                Effect::EndRemains => self.cause(0, Input::RemainsEnded),
                 Effect::Gather(what) => self.cause(0, Input::Gathered { what, fault: None }),
                 Effect::MakeRenewal { .. }
                 | Effect::Install { .. }

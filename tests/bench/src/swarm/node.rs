@@ -247,6 +247,7 @@ impl Node {
             } => self.send(&topic, frame, qos),
             Effect::AckTransport { delivery } => self.acknowledge(delivery),
             Effect::Run(run) => self.run(&run),
+            Effect::EndRemains => self.step(Input::RemainsEnded),
             Effect::Gather(what) => self.step(Input::Gathered { what, fault: None }),
             Effect::MakeRenewal { .. } | Effect::Install { .. } => {
                 let why = "a node of the swarm keeps its certificate".into();

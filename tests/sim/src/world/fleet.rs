@@ -210,6 +210,12 @@ impl World {
                         },
                     );
                 }
+                Action::EndRemains => {
+                    // As long as a politely killed process may take.
+                    let ms = self.random.between(1, 5_000);
+                    let machine = index;
+                    self.after(ms, Event::RemainsEnded { machine, life });
+                }
                 Action::Gather(what) => {
                     let ms = self.random.between(10, 3_000);
                     let machine = index;
