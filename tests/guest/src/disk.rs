@@ -32,6 +32,15 @@ pub enum Event {
     Flush,
 }
 
+/// Everything that reached a disk, and what it held before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recording {
+    /// The medium when it began.
+    pub image: Vec<u8>,
+    /// What came, in order; first what was in the cache when it began.
+    pub events: Vec<Event>,
+}
+
 /// What a cut leaves of the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
@@ -75,7 +84,7 @@ pub struct Disk {
     /// What is read: the medium under the cache.
     seen: Vec<u8>,
     cache: Vec<Write>,
-    recording: Option<Vec<Event>>,
+    recording: Option<Recording>,
     recorded_bytes: usize,
 }
 
@@ -138,25 +147,29 @@ impl Disk {
             self.recorded_bytes += bytes;
             // Beyond the bound it only counts, and is refused as a whole when it is taken.
             if self.recorded_bytes <= RECORDING_BYTES_MAX {
-                recording.push(event());
+                recording.events.push(event());
             }
         }
     }
 
     /// Notes all that comes from here on.
     pub fn start_recording(&mut self) {
-        self.recording = Some(Vec::new());
+        self.recording = Some(Recording {
+            image: self.medium.clone(),
+            events: self.cache.iter().cloned().map(Event::Write).collect(),
+        });
         self.recorded_bytes = 0;
     }
 
     /// How many events are noted.
     #[must_use]
     pub fn recorded(&self) -> usize {
-        self.recording.as_ref().map_or(0, Vec::len)
+        let recording = self.recording.as_ref();
+        recording.map_or(0, |recording| recording.events.len())
     }
 
     /// Ends the recording. `None` when there was none, or it passed [`RECORDING_BYTES_MAX`].
-    pub fn take_recording(&mut self) -> Option<Vec<Event>> {
+    pub fn take_recording(&mut self) -> Option<Recording> {
         let recording = self.recording.take()?;
         (self.recorded_bytes <= RECORDING_BYTES_MAX).then_some(recording)
     }
@@ -302,8 +315,11 @@ mod tests {
         disk.start_recording();
         disk.write(write(3, 7, 9)).unwrap();
         disk.flush();
-        assert_eq!(disk.recorded(), 2);
-        let recorded = disk.take_recording().unwrap();
-        assert_eq!(recorded, [Event::Write(write(3, 7, 9)), Event::Flush]);
+        assert_eq!(disk.recorded(), 3);
+        let recording = disk.take_recording().unwrap();
+        let cached = Event::Write(write(0, 2, SIZE));
+        let events = [cached, Event::Write(write(3, 7, 9)), Event::Flush];
+        assert_eq!(recording.events, events);
+        assert_eq!(recording.image[SIZE / 2 - 1..=SIZE / 2], [1, 0]);
     }
 }

@@ -10,7 +10,7 @@ const INIT: &str = include_str!("init.sh");
 /// What the script, the agent's steps and the tests call by name.
 const APPLETS: &[&str] = &[
     "cat", "echo", "ifconfig", "insmod", "kill", "ls", "mkdir", "mount", "nc", "pidof", "poweroff",
-    "sh", "sleep", "stat", "sync", "umount", "uname", "usleep",
+    "seq", "sh", "sleep", "stat", "sync", "umount", "uname", "usleep",
 ];
 
 /// The archive that the kernel unpacks.

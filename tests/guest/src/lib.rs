@@ -6,11 +6,14 @@ mod cpio;
 pub mod disk;
 mod guest;
 mod initramfs;
+mod load;
 pub mod nbd;
 mod parts;
+pub mod replay;
 pub mod state;
 mod witness;
 
 pub use guest::{Guest, HOST};
+pub use load::{Load, Settled, Started, Told, ledger_faults};
 pub use parts::{MODULES, Parts};
 pub use witness::{Mark, Witness};

@@ -3,9 +3,10 @@
 
 mod wire;
 
-use crate::disk::{Cut, Disk, Event};
+use crate::disk::{Cut, Disk, Recording};
 use anyhow::{Context as _, Result};
 use holdfast_e2e::{PATIENCE, Random, until};
+use std::io::Write as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,8 +16,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 struct State {
     disk: Disk,
     powered: bool,
+    /// Writes until the power goes by itself.
+    fuse: Option<usize>,
     /// Whether a machine is connected.
     connected: bool,
+}
+
+impl State {
+    /// One request later.
+    fn burn(&mut self, was_write: bool) {
+        if was_write && let Some(left) = &mut self.fuse {
+            *left = left.saturating_sub(1);
+            self.powered &= *left > 0;
+        }
+    }
 }
 
 /// A disk that a machine can be started with. The serving thread ends with the process.
@@ -40,6 +53,7 @@ impl Server {
         let state = Arc::new(Mutex::new(State {
             disk,
             powered: true,
+            fuse: None,
             connected: false,
         }));
         let for_thread = Arc::clone(&state);
@@ -65,10 +79,27 @@ impl Server {
         look(&mut lock(&self.state).disk)
     }
 
+    /// Asks, from anywhere, how many events of the disk are recorded.
+    pub fn position(&self) -> impl Fn() -> usize + Send + 'static {
+        let state = Arc::clone(&self.state);
+        move || lock(&state).disk.recorded()
+    }
+
     /// Takes the power away: from here on no request is done or answered. Not even refused: the
     /// machine dies of the same cut, and must not see a failing disk before.
     pub fn power_off(&self) {
         lock(&self.state).powered = false;
+    }
+
+    /// Has the power go at a write, counted from here: that one reaches the cache, and is not answered.
+    pub fn power_off_at_write(&self, number: usize) {
+        lock(&self.state).fuse = Some(number);
+    }
+
+    /// Whether there is power.
+    #[must_use]
+    pub fn has_power(&self) -> bool {
+        lock(&self.state).powered
     }
 
     /// Chooses what the cut leaves, and gives the power back. The machine must be dead.
@@ -79,6 +110,7 @@ impl Server {
         self.until_free()?;
         let mut state = lock(&self.state);
         state.powered = true;
+        state.fuse = None;
         Ok(state.disk.cut(random))
     }
 
@@ -96,7 +128,7 @@ impl Server {
     ///
     /// # Errors
     /// When nothing was recorded, or too much.
-    pub fn take_recording(&self) -> Result<Vec<Event>> {
+    pub fn take_recording(&self) -> Result<Recording> {
         self.with(Disk::take_recording)
             .context("no recording of the disk, or one beyond its bound")
     }
@@ -108,9 +140,14 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) {
     // A machine that is killed ends its connection at any byte.
     let _ = wire::greet(&mut stream, bytes).and_then(|()| {
         while let Some(request) = wire::Request::read(&mut stream)? {
+            let writes = request.is_write();
             let mut state = lock(state);
-            if state.powered {
-                request.answer(&mut stream, &mut state.disk)?;
+            let reply = state.powered.then(|| request.perform(&mut state.disk));
+            state.burn(writes);
+            if let Some(reply) = reply
+                && state.powered
+            {
+                stream.write_all(&reply)?;
             }
         }
         Ok(())
@@ -121,7 +158,7 @@ fn serve(mut stream: UnixStream, state: &Mutex<State>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read as _, Write as _};
+    use std::io::Read as _;
 
     const DISK_BYTES: usize = 4096;
     const SIMPLE_REPLY: [u8; 4] = [0x67, 0x44, 0x66, 0x98];
@@ -211,6 +248,23 @@ mod tests {
         send(&mut client, 0, 0, 4, b"");
         assert_eq!(answered(&mut client), 0);
         assert_eq!(take::<4>(&mut client), [0; 4]);
+    }
+
+    #[test]
+    fn the_power_goes_at_the_write_that_was_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = start(folder.path());
+        let mut client = connect(&server);
+        server.power_off_at_write(2);
+        for (offset, data) in [(0, b"one!"), (512, b"two!"), (1024, b"late")] {
+            send(&mut client, 1, offset, 4, data);
+        }
+        assert_eq!(answered(&mut client), 0);
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(client.read_to_end(&mut Vec::new()).unwrap(), 0);
+        assert!(!server.has_power());
+        assert_eq!(server.power_on(&mut Random::new(1)).unwrap().unflushed, 2);
+        assert!(server.has_power());
     }
 
     #[test]

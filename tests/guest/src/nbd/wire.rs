@@ -124,11 +124,13 @@ impl Request {
         }))
     }
 
-    /// Does it and answers; one that there is not, or that is outside the disk, is refused.
-    ///
-    /// # Errors
-    /// When the connection ends.
-    pub(super) fn answer(self, stream: &mut impl std::io::Write, disk: &mut Disk) -> Result<()> {
+    /// Whether it writes.
+    pub(super) fn is_write(&self) -> bool {
+        self.command == COMMAND_WRITE
+    }
+
+    /// Does it; the reply. One that there is not, or that is outside the disk, is refused.
+    pub(super) fn perform(self, disk: &mut Disk) -> Vec<u8> {
         let (offset, cookie) = (self.offset, self.cookie);
         let done: std::result::Result<&[u8], OutOfRange> = match self.command {
             COMMAND_READ => disk.read(offset, self.length),
@@ -144,7 +146,7 @@ impl Request {
         };
         let (error, data) = done.map_or((EINVAL, &[][..]), |data| (0, data));
         let head = [REPLY.to_be_bytes(), error.to_be_bytes()].concat();
-        stream.write_all(&[&head, &cookie[..], data].concat())
+        [&head, &cookie[..], data].concat()
     }
 }
 
