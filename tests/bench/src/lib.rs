@@ -10,6 +10,7 @@
 //! | [`ground`] | programs, folders and a bridge to measure |
 //! | [`measure`] | medians, memory and time of processes |
 //! | [`table`] | rows, verdicts, and how they are shown |
+//! | [`tls_state`] | what TLS alone keeps of a connection |
 
 pub mod client;
 pub mod enrol;
@@ -18,3 +19,4 @@ pub mod ground;
 pub mod measure;
 pub mod swarm;
 pub mod table;
+pub mod tls_state;

@@ -6,6 +6,7 @@ use holdfast_bench::figures::{self, Figure};
 use holdfast_bench::ground::Ground;
 use holdfast_bench::measure;
 use holdfast_bench::table::{Row, render};
+use holdfast_bench::tls_state;
 use lexopt::prelude::*;
 use serde_json::json;
 use std::io::Write as _;
@@ -55,9 +56,16 @@ fn wanted(names: &[String]) -> Result<Vec<&'static Figure>> {
 
 fn main() -> Result<()> {
     let mut raw = std::env::args().skip(1);
-    if raw.next().as_deref() == Some(measure::LAUNCH) {
-        let program = raw.next().context("a program to launch")?;
-        return say(measure::launch(&program, &raw.collect::<Vec<_>>())?);
+    match raw.next().as_deref() {
+        Some(measure::LAUNCH) => {
+            let program = raw.next().context("a program to launch")?;
+            return say(measure::launch(&program, &raw.collect::<Vec<_>>())?);
+        }
+        Some(tls_state::TLS_STATE) => {
+            let count = raw.next().context("a number of connections")?;
+            return say(tls_state::resident_kib_each(count.parse()?)?);
+        }
+        _ => {}
     }
     let options = options()?;
     let figures = wanted(&options.names)?;

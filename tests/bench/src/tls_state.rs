@@ -10,6 +10,7 @@ use rcgen::{
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 /// The name that the bridge's certificates bear.
@@ -88,11 +89,34 @@ fn shaken(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> Result<Serv
     bail!("no end of the handshake")
 }
 
+/// First argument of this program when it measures this and nothing else.
+pub const TLS_STATE: &str = "tls-state";
+
+/// KiB that each of `count` idle connections keeps resident in a process that did nothing before:
+/// one that has memory to use again would show less than it takes.
+///
+/// # Errors
+/// When the process cannot be started, or as [`resident_kib_each`].
+pub fn resident_kib_each_afresh(count: usize) -> Result<f64> {
+    let program = std::env::current_exe().context("the path of this program")?;
+    let output = Command::new(program)
+        .args([TLS_STATE, &count.to_string()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("starting a process for TLS's part")?;
+    if !output.status.success() {
+        bail!("TLS's part could not be measured: {}", output.status);
+    }
+    let line = String::from_utf8(output.stdout)?;
+    line.trim().parse().with_context(|| line.clone())
+}
+
 /// KiB that each of `count` idle connections keeps resident in this process.
 ///
 /// # Errors
 /// When a handshake fails or this process cannot be measured.
-pub(super) fn resident_kib_each(count: usize) -> Result<f64> {
+pub fn resident_kib_each(count: usize) -> Result<f64> {
     let (client, server) = configs()?;
     let mut kept = Vec::with_capacity(count);
     for _ in 0..count.div_ceil(10) {

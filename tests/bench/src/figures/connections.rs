@@ -1,12 +1,12 @@
 //! Memory of the bridge per connected, idle node: real TLS, hello said, both topics subscribed.
 //! Never of a fresh bridge: it has served before, so that what it keeps for all is not counted.
 
-use super::tls_state;
 use crate::enrol::enrol_fleet;
 use crate::ground::Ground;
 use crate::measure::{median, resident_kib};
 use crate::swarm::Swarm;
 use crate::table::{Budget, Row};
+use crate::tls_state;
 use anyhow::Result;
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub(super) fn measure(ground: &Ground) -> Result<Vec<Row>> {
     runtime.block_on(warm.stop())?;
     bridge.stop()?;
     let whole = (after - before) / nodes as f64;
-    let tls = tls_state::resident_kib_each(nodes)?;
+    let tls = tls_state::resident_kib_each_afresh(nodes)?;
     Ok(vec![
         Row::new("bridge, memory per connected node", "KiB", whole)
             .within(Budget::AtMost(32.0))

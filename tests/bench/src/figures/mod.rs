@@ -11,7 +11,6 @@ mod publisher;
 mod reconnect;
 mod reports;
 mod scan;
-mod tls_state;
 
 use crate::ground::Ground;
 use crate::table::Row;
