@@ -6,6 +6,8 @@
 //! | [`target`] | which nodes a command is for |
 //! | [`rate`] | how many invocations may be out at once, and when errors stop the rest |
 //! | [`invocation`] | the states of an invocation, and a command's status over all of them |
+//! | [`gate`] | how fast a fleet that comes back together is let in |
+//! | [`turns`] | whose records are applied next |
 //! | [`stream`] | whether a record is new, repeated, or comes too early |
 //! | [`output`] | what of a step's output is kept |
 //! | [`token`] | whether a hello continues the node's chain or comes from a clone |
@@ -14,6 +16,7 @@
 //! | [`retention`] | what is old enough to go |
 
 pub mod compliance;
+pub mod gate;
 pub mod inventory;
 pub mod invocation;
 pub mod output;
@@ -24,3 +27,4 @@ pub mod retention;
 pub mod stream;
 pub mod target;
 pub mod token;
+pub mod turns;

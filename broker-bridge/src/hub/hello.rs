@@ -10,6 +10,7 @@ use crate::store::streams::{
     NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, outbox_of, save_head,
 };
 use crate::store::{Caller, StoreError, UnixMs, commands, floors, invocations, reports};
+use holdfast_bridge_core::gate::{self, Entry, Hellos};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::report::wanted;
 use holdfast_bridge_core::stream::open;
@@ -23,6 +24,8 @@ use holdfast_protocol::up::{Hello, Token};
 use holdfast_protocol::{Class, CommandId, NodeId};
 use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Counters reserved at each hello; a session that uses them up is closed and says hello again.
 const COUNTERS: u64 = 1 << 24;
@@ -30,11 +33,48 @@ const COUNTERS: u64 = 1 << 24;
 const COUNTER_MAX: u64 = 1 << 62;
 /// Commands sent again with the reply; the rest follow as these are acknowledged.
 const RESEND_FIRST: usize = 4;
-/// When a node may try again that could not be served, in milliseconds, and the jitter on top.
-const LATER_MS: u32 = 2_000;
+/// Hellos of a fleet that comes back: few enough at once that what the API writes is soon done,
+/// and as many waiting as are answered well within a node's patience.
+const HELLOS: Hellos = Hellos {
+    at_once: 64,
+    waiting: 4096,
+};
 
 /// When a node may try again whose hello makes no sense; only another agent can mend that.
 const IMPOSSIBLE_MS: u32 = 60 * 60 * 1000;
+
+/// The turn of each hello: first come, first served.
+#[derive(Debug)]
+pub(super) struct Gate {
+    turns: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            turns: Semaphore::new(HELLOS.at_once),
+            waiting: AtomicUsize::new(0),
+        }
+    }
+}
+
+impl Gate {
+    /// Waits for a turn, which lasts until what is returned is dropped.
+    ///
+    /// # Errors
+    /// In how many milliseconds the node may come again, spread by `random`, when too many wait.
+    async fn enter(&self, random: u16) -> Result<Option<SemaphorePermit<'_>>, u32> {
+        let waiting = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let turn = match HELLOS.enter(waiting, random) {
+            // The semaphore is never closed.
+            Entry::Wait => Ok(self.turns.acquire().await.ok()),
+            Entry::Later(after_ms) => Err(after_ms),
+        };
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        turn
+    }
+}
 
 /// What a hello is judged with.
 struct Context {
@@ -343,10 +383,23 @@ impl Hub {
                  run `holdfast-bridge signing-key rotate --above` with the newest serial"
             );
         }
-        let now = self.shared.clock.now();
+        let came = self.shared.clock.now();
         let Ok(random) = self.random() else {
             return Verdict::Close(CloseReason::Store);
         };
+        let spread = u16::from_le_bytes([random[0], random[1]]);
+        let _turn = match self.shared.hellos.enter(spread).await {
+            Ok(turn) => turn,
+            Err(after) => {
+                let detail = format!("{} hellos wait, which is the bound", HELLOS.waiting);
+                return self.refuse(&session, &hello, HelloRefusalReason::Later(after), &detail);
+            }
+        };
+        if self.shared.sessions.of(session.connection).is_none() {
+            // Its node did not wait, and says hello again on another connection.
+            return Verdict::Close(CloseReason::TakenOver);
+        }
+        let now = self.shared.clock.now();
         let context = Context {
             node: session.node,
             number: session.number(),
@@ -366,16 +419,16 @@ impl Hub {
             .await;
         match outcome {
             Ok(Outcome::Accepted(accepted)) => {
-                self.welcome(&session, &hello, revision, now, *accepted)
+                let dating = Dating::new(&hello.stamp, came);
+                self.welcome(&session, &hello, revision, dating, *accepted)
                     .await;
                 Verdict::Accepted
             }
             Ok(Outcome::TakenOver) => Verdict::Close(CloseReason::TakenOver),
             Ok(Outcome::Refused(reason, detail)) => self.refuse(&session, &hello, reason, &detail),
             Err(StoreError::Busy { limit }) => {
-                let jitter = u32::from_le_bytes([random[0], random[1], 0, 0]) % LATER_MS;
                 let detail = format!("{limit} writes are waiting, which is the bound");
-                let reason = HelloRefusalReason::Later(LATER_MS + jitter);
+                let reason = HelloRefusalReason::Later(gate::later_ms(spread));
                 self.refuse(&session, &hello, reason, &detail)
             }
             Err(error) => {
@@ -419,9 +472,10 @@ impl Hub {
         session: &Arc<Session>,
         hello: &Hello,
         revision: u16,
-        now: UnixMs,
+        dating: Dating,
         accepted: Accepted,
     ) {
+        let now = self.shared.clock.now();
         let reply = Down::HelloReply(HelloReply {
             nonce: hello.nonce,
             unix_ms: unsigned(now),
@@ -435,7 +489,7 @@ impl Hub {
             epoch: signed(accepted.epoch),
             counter: accepted.epoch,
             counter_end: accepted.epoch + COUNTERS,
-            dating: Dating::new(&hello.stamp, now),
+            dating,
             regressed: accepted.streams.regressed,
             nonce: hello.nonce,
         };

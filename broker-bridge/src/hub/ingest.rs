@@ -2,7 +2,7 @@
 //! Never acknowledges what is not committed, never lets one node's record hold up another's.
 
 use super::Hub;
-use super::session::{Dating, Session};
+use super::session::{Dating, Session, lock};
 use crate::mqtt::sessions::ready;
 use crate::mqtt::{CloseReason, Verdict};
 use crate::store::error::signed;
@@ -15,6 +15,7 @@ use holdfast_bridge_core::output::Kept;
 use holdfast_bridge_core::patch;
 use holdfast_bridge_core::report::{Applied, apply};
 use holdfast_bridge_core::stream::{Acceptance, accept};
+use holdfast_bridge_core::turns::Turns;
 use holdfast_protocol::bounded::{Bytes, List};
 use holdfast_protocol::down::{Ack, Down, FloorReset, Resync};
 use holdfast_protocol::limits::REPORTS_MAX;
@@ -26,13 +27,15 @@ use holdfast_protocol::{Class, CommandId, NodeId, OutboxId};
 use sqlx::SqliteConnection;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tokio::sync::{mpsc, oneshot};
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Notify, oneshot};
 
-/// Records that share a write at most.
-const GROUP: usize = 256;
-/// Bytes of frames that wait to be applied at most; above, the connection is closed.
+/// Records that share a write at most, and about how many bytes of frames: one commit for many,
+/// and no command waits long behind it.
+const GROUP: usize = 1024;
+const GROUP_BYTES: usize = 2 * 1024 * 1024;
+/// Bytes of frames that wait to be applied at most. From the half of it on, nodes are read more
+/// slowly; above, the connection is closed.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Types of reports kept of a node: as many as the wire lets a hello name.
@@ -52,23 +55,19 @@ pub(super) struct Incoming {
     pub(super) reply: oneshot::Sender<Verdict>,
 }
 
-/// Records that wait, bounded in bytes.
+/// Records that wait, by turns of their nodes and bounded in bytes.
 #[derive(Debug)]
 pub(super) struct Queue {
-    records: mpsc::UnboundedSender<Incoming>,
-    bytes: Arc<AtomicUsize>,
+    records: Mutex<Turns<NodeId, Incoming>>,
+    woken: Notify,
 }
 
 impl Queue {
-    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Incoming>) {
-        let (records, waiting) = mpsc::unbounded_channel();
-        (
-            Self {
-                records,
-                bytes: Arc::default(),
-            },
-            waiting,
-        )
+    pub(super) fn new() -> Self {
+        Self {
+            records: Mutex::new(Turns::new(WAITING_BYTES_MAX)),
+            woken: Notify::new(),
+        }
     }
 
     /// Adds a record; `answer` is where its verdict comes out.
@@ -77,15 +76,30 @@ impl Queue {
         incoming: Incoming,
         answer: oneshot::Receiver<Verdict>,
     ) -> oneshot::Receiver<Verdict> {
-        let bytes = incoming.bytes;
-        if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > WAITING_BYTES_MAX {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            tracing::warn!(max = WAITING_BYTES_MAX, "records wait up to their bound");
+        let (node, bytes) = (incoming.session.node, incoming.bytes);
+        let pushed = lock(&self.records).push(node, bytes, incoming);
+        if let Err(full) = pushed {
+            tracing::warn!(node_id = %node, "a record is not taken: {full}");
             return ready(Verdict::Close(CloseReason::Store));
         }
-        // A closed queue drops the record and with it the reply: the connection closes.
-        let _ = self.records.send(incoming);
+        self.woken.notify_one();
         answer
+    }
+
+    /// How many unanswered publishes one node may have now.
+    pub(super) fn window(&self, full: usize) -> usize {
+        lock(&self.records).window(full)
+    }
+
+    /// The next group; waits until there is one.
+    async fn next(&self) -> Vec<Incoming> {
+        loop {
+            let group = lock(&self.records).take(GROUP, GROUP_BYTES);
+            if !group.is_empty() {
+                return group;
+            }
+            self.woken.notified().await;
+        }
     }
 }
 
@@ -410,12 +424,11 @@ impl Group {
 }
 
 impl Hub {
-    pub(super) async fn ingest_records(self, mut records: mpsc::UnboundedReceiver<Incoming>) {
-        let mut waiting = Vec::with_capacity(GROUP);
-        while records.recv_many(&mut waiting, GROUP).await > 0 {
-            let bytes: usize = waiting.iter().map(|incoming| incoming.bytes).sum();
-            self.ingest(std::mem::take(&mut waiting)).await;
-            self.shared.ingest.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    pub(super) async fn ingest_records(self) {
+        loop {
+            let group = self.shared.ingest.next().await;
+            self.ingest(group).await;
+            lock(&self.shared.ingest.records).done();
         }
     }
 

@@ -81,6 +81,10 @@ impl Sessions for Hub {
         }
     }
 
+    fn window(&self, full: usize) -> usize {
+        self.shared.ingest.window(full)
+    }
+
     fn disconnect(&self, connection: ConnectionId, departure: Departure) {
         let Some(session) = self.shared.sessions.remove(connection) else {
             return;

@@ -126,6 +126,7 @@ struct Shared {
     random: Randomness,
     sessions: Sessions,
     ingest: ingest::Queue,
+    hellos: hello::Gate,
     dispatch: dispatch::Queue,
     /// The store may show nodes as online whose connection is gone: looked for with the next tick.
     strays: AtomicBool,
@@ -153,7 +154,6 @@ impl Hub {
     /// # Errors
     /// [`StoreError`].
     pub async fn start(options: Options) -> Result<Self, StoreError> {
-        let (ingest, records) = ingest::Queue::new();
         let shared = Arc::new(Shared {
             store: options.store,
             sealers: options.sealers,
@@ -164,7 +164,8 @@ impl Hub {
             enrolment: options.enrolment,
             random: options.random,
             sessions: Sessions::default(),
-            ingest,
+            ingest: ingest::Queue::new(),
+            hellos: hello::Gate::default(),
             dispatch: dispatch::Queue::default(),
             strays: AtomicBool::new(false),
             tasks: Mutex::default(),
@@ -172,7 +173,7 @@ impl Hub {
         let hub = Self { shared };
         hub.begin_run().await?;
         let mut tasks = vec![
-            tokio::spawn(hub.clone().ingest_records(records)),
+            tokio::spawn(hub.clone().ingest_records()),
             tokio::spawn(hub.clone().dispatch_commands()),
         ];
         if options.ticks == Ticks::Own {

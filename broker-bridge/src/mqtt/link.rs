@@ -76,7 +76,10 @@ impl Link {
 
     /// Whether one more publish may be taken.
     pub(super) fn has_room(&self, limits: &Limits) -> bool {
-        self.inflight.len() < limits.inflight && self.inflight_bytes < limits.inflight_bytes
+        // One that waits for nothing may always send, so the hub is asked by those with more.
+        self.inflight.is_empty()
+            || (self.inflight_bytes < limits.inflight_bytes
+                && self.inflight.len() < self.sessions.window(limits.inflight))
     }
 
     /// Whether publishes wait for their commit.

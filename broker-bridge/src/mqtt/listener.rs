@@ -5,6 +5,7 @@ use super::connection::{self, End};
 use super::limits::Limits;
 use super::registry::Registry;
 use super::sessions::{CloseReason, ConnectionId, Sessions};
+use holdfast_bridge_core::gate::Pace;
 use holdfast_protocol::NodeId;
 use rustls::ServerConfig;
 use std::future::Future;
@@ -15,11 +16,11 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-/// Accepts are counted in slices of a second this long.
-const RATE_SLICE: Duration = Duration::from_millis(100);
+/// After an accept that failed.
+const AGAIN: Duration = Duration::from_millis(100);
 /// For the connection that a newer one of its node has replaced.
 const TAKE_OVER: Duration = Duration::from_secs(2);
 
@@ -132,14 +133,14 @@ impl Endpoint {
         let limits = &context.limits;
         let handshakes = Arc::new(Semaphore::new(limits.handshakes));
         let mut tasks = JoinSet::new();
-        let mut rate = Rate::new(limits.accepts_per_second);
+        let (began, mut pace) = (Instant::now(), Pace::new(limits.accepts_per_second));
         let mut last = 0;
         tokio::pin!(stop);
         loop {
             let socket = tokio::select! {
                 () = &mut stop => break,
                 Some(_) = tasks.join_next() => continue,
-                accepted = accept(&listener, &handshakes, &mut rate) => accepted,
+                accepted = accept(&listener, &handshakes, &mut pace, began) => accepted,
             };
             last += 1;
             if let Some((socket, peer, permit)) = socket {
@@ -161,52 +162,25 @@ impl Endpoint {
 async fn accept(
     listener: &TcpListener,
     handshakes: &Arc<Semaphore>,
-    rate: &mut Rate,
+    pace: &mut Pace,
+    began: Instant,
 ) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    rate.admit().await;
+    let now_ms = || u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let wait_ms = pace.wait_ms(now_ms());
+    if wait_ms > 0 {
+        sleep(Duration::from_millis(wait_ms)).await;
+    }
     let permit = Arc::clone(handshakes).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((socket, peer)) => {
-            rate.count();
+            pace.count(now_ms());
             Some((socket, peer, permit))
         }
         Err(error) => {
             // Out of descriptors, mostly; trying again at once would only burn the processor.
             tracing::warn!(%error, "cannot accept a connection");
-            sleep(RATE_SLICE).await;
+            sleep(AGAIN).await;
             None
         }
-    }
-}
-
-/// Accepts within the current slice of time.
-struct Rate {
-    max: u32,
-    count: u32,
-    ends: Instant,
-}
-
-impl Rate {
-    fn new(per_second: u32) -> Self {
-        Self {
-            max: (per_second / 10).max(1),
-            count: 0,
-            ends: Instant::now(),
-        }
-    }
-
-    async fn admit(&mut self) {
-        if self.count >= self.max {
-            sleep_until(self.ends).await;
-        }
-        let now = Instant::now();
-        if self.ends <= now {
-            self.count = 0;
-            self.ends = now + RATE_SLICE;
-        }
-    }
-
-    fn count(&mut self) {
-        self.count += 1;
     }
 }

@@ -132,6 +132,12 @@ pub trait Sessions: Send + Sync + 'static {
     /// The client acknowledged a message that was sent with this id.
     fn delivered(&self, connection: ConnectionId, delivery: DeliveryId);
 
+    /// How many publishes one client may have waiting for their commit just now, of `full` when
+    /// little waits; at least 1.
+    fn window(&self, full: usize) -> usize {
+        full
+    }
+
     /// The connection is over.
     fn disconnect(&self, connection: ConnectionId, departure: Departure);
 }
