@@ -199,17 +199,8 @@ impl Store {
         push_in(&mut query, "activation_id", &filter.ids);
         push_in(&mut query, "default_name", &filter.default_names);
         push_in(&mut query, "iam_role", &filter.iam_roles);
-        query
-            .push(" ORDER BY activation_id LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let items = rows.iter().map(activation).collect::<Result<_, _>>()?;
-        Ok(Paged::cut(items, page, |activation| {
-            activation.id.to_string()
-        }))
+        query.push(" ORDER BY activation_id");
+        let key = |activation: &Activation| activation.id.to_string();
+        super::page::read(&self.reads, query, page, activation, key).await
     }
 }

@@ -446,17 +446,8 @@ impl Store {
             query.push(", ").push_bind(id).push(")");
         }
         push_filter(&mut query, filter);
-        query
-            .push(" ORDER BY requested_ms DESC, command_id DESC LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let items = rows.iter().map(command).collect::<Result<_, _>>()?;
-        Ok(Paged::cut(items, page, |command: &Command| {
-            request_key(command.requested, &command.id.to_string())
-        }))
+        query.push(" ORDER BY requested_ms DESC, command_id DESC");
+        let key = |command: &Command| request_key(command.requested, &command.id.to_string());
+        super::page::read(&self.reads, query, page, command, key).await
     }
 }

@@ -458,17 +458,17 @@ impl Store {
             super::activations::push_in(&mut query, "c.document_name", &filter.documents);
             query.push(")");
         }
-        query.push(" ORDER BY requested_ms DESC, command_id DESC, node_id DESC LIMIT ");
-        query.push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let items = rows.iter().map(invocation).collect::<Result<_, _>>()?;
-        Ok(Paged::cut(items, page, |item: &InvocationRecord| {
-            request_key(item.requested, &format!("{}:{}", item.command, item.node))
-        }))
+        query.push(" ORDER BY requested_ms DESC, command_id DESC, node_id DESC");
+        super::page::read(
+            &self.reads,
+            query,
+            page,
+            invocation,
+            |item: &InvocationRecord| {
+                request_key(item.requested, &format!("{}:{}", item.command, item.node))
+            },
+        )
+        .await
     }
 
     /// How many of a command's invocations hold a slot now.

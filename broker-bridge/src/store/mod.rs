@@ -19,6 +19,8 @@ pub(crate) mod nodes;
 mod open;
 pub(crate) mod outputs;
 mod overview;
+mod page;
+mod registration;
 pub(crate) mod reports;
 mod retention;
 pub(crate) mod row;
@@ -39,12 +41,11 @@ pub use commands::{Command, CommandFilter, RawTarget};
 pub use compliance_query::{ComplianceFacts, ComplianceRow};
 pub use error::{OpenError, StoreError};
 pub use invocations::{InvocationFilter, InvocationRecord, Step};
-pub use nodes::{
-    Connectivity, Enrolled, NewNode, Node, NodeCertificate, NodeFilter, NodeFilterKey,
-    RegisterRefusal, Standing,
-};
+pub use nodes::{Connectivity, Node, NodeCertificate, NodeFilter, NodeFilterKey, Standing};
 pub use outputs::OutputKey;
 pub use overview::{AuditFilter, NodeGap};
+pub use page::{Page, Paged};
+pub use registration::{Enrolled, NewNode, RegisterRefusal};
 pub use reports::{PatchState, StoredReport};
 pub use schema::SCHEMA_VERSION;
 pub use streams::{GapCount, NodeEvent};
@@ -65,54 +66,4 @@ pub type UnixMs = i64;
 pub struct Store {
     pub(crate) reads: SqlitePool,
     pub(crate) writer: Writer,
-}
-
-/// Which part of a list is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page {
-    /// Items wanted, at least 1.
-    pub limit: u32,
-    /// Where the page before ended, as [`Paged::next`] said.
-    pub after: Option<String>,
-}
-
-impl Page {
-    /// The first `limit` items.
-    #[must_use]
-    pub fn first(limit: u32) -> Self {
-        Self { limit, after: None }
-    }
-
-    /// One more than wanted, so that the last page is known as such.
-    pub(crate) fn fetch(&self) -> i64 {
-        i64::from(self.limit.max(1)) + 1
-    }
-}
-
-/// One page of a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paged<T> {
-    /// The items, in the list's order.
-    pub items: Vec<T>,
-    /// The key after which the next page begins; `None` at the end.
-    pub next: Option<String>,
-}
-
-impl<T> Paged<T> {
-    /// Cuts what [`Page::fetch`] fetched; `key` names an item.
-    pub(crate) fn cut(mut items: Vec<T>, page: &Page, key: impl Fn(&T) -> String) -> Self {
-        let limit = page.limit.max(1) as usize;
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = if more { items.last().map(key) } else { None };
-        Self { items, next }
-    }
-
-    /// The same page of other items.
-    pub fn map<U>(self, to: impl FnMut(T) -> U) -> Paged<U> {
-        Paged {
-            items: self.items.into_iter().map(to).collect(),
-            next: self.next,
-        }
-    }
 }

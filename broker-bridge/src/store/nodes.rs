@@ -1,15 +1,13 @@
-//! Nodes: their registration, identity and what is known of them.
+//! Nodes: what is known of them, and lists of them by filters.
 //! Never decides whether a hello continues its chain: that is the core's.
 
-use super::activations::{activation, push_in};
+use super::activations::push_in;
 use super::audit::record;
 use super::error::unsigned;
 use super::row::parsed;
-use super::tags::put_tags;
-use super::{Caller, Page, Paged, RESTORED_AT, ResourceType, Store, StoreError, Tag, UnixMs};
+use super::{Caller, Page, Paged, Store, StoreError, Tag, UnixMs};
+use holdfast_protocol::NodeId;
 use holdfast_protocol::seal::PublicKey;
-use holdfast_protocol::up::Platform;
-use holdfast_protocol::{ActivationId, NodeId};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 
@@ -20,67 +18,6 @@ pub struct NodeCertificate {
     pub serial: String,
     /// When it expires.
     pub expires: UnixMs,
-}
-
-/// A node to be registered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NewNode {
-    /// Its id, fresh.
-    pub node: NodeId,
-    /// The activation it knows the code of.
-    pub activation: ActivationId,
-    /// Its public key.
-    pub key: PublicKey,
-    /// What it is.
-    pub platform: Platform,
-    /// Version of its agent.
-    pub agent_version: String,
-    /// The certificate issued to it.
-    pub certificate: NodeCertificate,
-}
-
-/// What became of a registration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Enrolled {
-    /// It is a node now.
-    New(NodeId),
-    /// The key was registered before as this node; the certificate given now is recorded for it,
-    /// and must be issued in this node's name.
-    Known(NodeId),
-}
-
-/// A registration was refused; nothing was changed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RegisterRefusal {
-    /// No such activation.
-    #[error("activation {0} does not exist: create one with `activation create`")]
-    NoSuchActivation(ActivationId),
-    /// It has expired.
-    #[error("activation {activation} expired at {expires} ms since 1970: create another")]
-    Expired {
-        /// Which.
-        activation: ActivationId,
-        /// When.
-        expires: UnixMs,
-    },
-    /// It has registered as many nodes as it may.
-    #[error("activation {activation} has registered the {limit} nodes it may: create another")]
-    Exhausted {
-        /// Which.
-        activation: ActivationId,
-        /// Its limit.
-        limit: u32,
-    },
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl From<sqlx::Error> for RegisterRefusal {
-    fn from(source: sqlx::Error) -> Self {
-        Self::Store(source.into())
-    }
 }
 
 /// Whether a node may connect with a certificate.
@@ -296,194 +233,7 @@ pub(crate) async fn online(
         .collect()
 }
 
-async fn set_certificate(
-    connection: &mut SqliteConnection,
-    node: NodeId,
-    certificate: &NodeCertificate,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(
-        "UPDATE nodes SET certificate_serial = $1, certificate_expires_ms = $2 WHERE node_id = $3",
-    )
-    .bind(&certificate.serial)
-    .bind(certificate.expires)
-    .bind(node.as_str())
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn register(
-    connection: &mut SqliteConnection,
-    new: &NewNode,
-    now: UnixMs,
-) -> Result<Enrolled, RegisterRefusal> {
-    let known =
-        sqlx::query("SELECT node_id FROM nodes WHERE public_key = $1 AND deregistered_ms IS NULL")
-            .bind(new.key.as_slice())
-            .fetch_optional(&mut *connection)
-            .await?;
-    if let Some(row) = known {
-        let id = parsed(&row, "node_id")?;
-        set_certificate(connection, id, &new.certificate).await?;
-        return Ok(Enrolled::Known(id));
-    }
-    let row = sqlx::query("SELECT * FROM activations WHERE activation_id = $1")
-        .bind(new.activation.to_string())
-        .fetch_optional(&mut *connection)
-        .await?
-        .ok_or(RegisterRefusal::NoSuchActivation(new.activation))?;
-    let by = activation(&row)?;
-    if now >= by.expires {
-        return Err(RegisterRefusal::Expired {
-            activation: by.id,
-            expires: by.expires,
-        });
-    }
-    if by.registrations >= by.registration_limit {
-        return Err(RegisterRefusal::Exhausted {
-            activation: by.id,
-            limit: by.registration_limit,
-        });
-    }
-    sqlx::query(
-        "UPDATE activations SET registrations = registrations + 1 WHERE activation_id = $1",
-    )
-    .bind(by.id.to_string())
-    .execute(&mut *connection)
-    .await?;
-    sqlx::query(
-        "INSERT INTO nodes (node_id, activation_id, name, iam_role, registered_ms, public_key, \
-         certificate_serial, certificate_expires_ms, agent_version, platform_name, \
-         platform_version, computer_name, ip_address, architecture, last_ping_ms) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
-    )
-    .bind(new.node.as_str())
-    .bind(by.id.to_string())
-    .bind(&by.default_name)
-    .bind(&by.iam_role)
-    .bind(now)
-    .bind(new.key.as_slice())
-    .bind(&new.certificate.serial)
-    .bind(new.certificate.expires)
-    .bind(&new.agent_version)
-    .bind(&*new.platform.name)
-    .bind(&*new.platform.version)
-    .bind(&*new.platform.computer_name)
-    .bind(&*new.platform.ip_address)
-    .bind(&*new.platform.architecture)
-    .bind(now)
-    .execute(&mut *connection)
-    .await?;
-    put_tags(
-        connection,
-        ResourceType::ManagedInstance,
-        new.node.as_str(),
-        &by.tags,
-    )
-    .await?;
-    Ok(Enrolled::New(new.node))
-}
-
 impl Store {
-    /// Registers a node under its activation, or finds it by its key: a repeat after a lost reply
-    /// uses nothing up and is answered even when the activation has ended meanwhile.
-    ///
-    /// # Errors
-    /// [`RegisterRefusal`].
-    pub async fn register_node(
-        &self,
-        new: NewNode,
-        now: UnixMs,
-    ) -> Result<Enrolled, RegisterRefusal> {
-        self.writer
-            .write(move |connection| Box::pin(async move { register(connection, &new, now).await }))
-            .await
-    }
-
-    /// Records a renewed key and its certificate. `false` when `old_key` is neither the node's
-    /// key nor the one before, or the node is deregistered. A repeat with the same key is taken.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn renew_node(
-        &self,
-        node: NodeId,
-        old_key: PublicKey,
-        key: PublicKey,
-        certificate: NodeCertificate,
-    ) -> Result<bool, StoreError> {
-        self.writer
-            .write(move |connection| {
-                Box::pin(async move {
-                    // The reply to an earlier renewal may be lost: the old key is then still the
-                    // only one that the node is sure of.
-                    let renewed = sqlx::query(
-                        "UPDATE nodes SET previous_key = $1, public_key = $2, \
-                         certificate_serial = $3, certificate_expires_ms = $4 \
-                         WHERE node_id = $5 AND deregistered_ms IS NULL \
-                         AND (public_key = $1 OR previous_key = $1)",
-                    )
-                    .bind(old_key.as_slice())
-                    .bind(key.as_slice())
-                    .bind(&certificate.serial)
-                    .bind(certificate.expires)
-                    .bind(node.as_str())
-                    .execute(connection)
-                    .await?;
-                    Ok(renewed.rows_affected() > 0)
-                })
-            })
-            .await
-    }
-
-    /// Records the certificate that a node shows when this database came back from a backup made
-    /// before the node renewed it: the root issued it, and it ends later than the one on record.
-    /// `false` when it is no such certificate; nothing is then changed.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn adopt_certificate(
-        &self,
-        caller: Caller,
-        node: NodeId,
-        key: PublicKey,
-        certificate: NodeCertificate,
-    ) -> Result<bool, StoreError> {
-        self.writer
-            .write(move |connection| {
-                Box::pin(async move {
-                    let adopted = sqlx::query(
-                        "UPDATE nodes SET previous_key = public_key, public_key = $1, \
-                         certificate_serial = $2, certificate_expires_ms = $3 \
-                         WHERE node_id = $4 AND deregistered_ms IS NULL \
-                         AND certificate_expires_ms < $3 \
-                         AND EXISTS (SELECT 1 FROM meta WHERE key = $5)",
-                    )
-                    .bind(key.as_slice())
-                    .bind(&certificate.serial)
-                    .bind(certificate.expires)
-                    .bind(node.as_str())
-                    .bind(RESTORED_AT)
-                    .execute(&mut *connection)
-                    .await?;
-                    if adopted.rows_affected() == 0 {
-                        return Ok(false);
-                    }
-                    let serial = &certificate.serial;
-                    record(
-                        connection,
-                        &caller,
-                        "AdoptCertificate",
-                        node.as_str(),
-                        serial,
-                    )
-                    .await?;
-                    Ok(true)
-                })
-            })
-            .await
-    }
-
     /// The node of that id, deregistered or not.
     ///
     /// # Errors
@@ -547,16 +297,11 @@ impl Store {
         for filter in filters {
             push_filter(&mut query, filter);
         }
-        query
-            .push(" ORDER BY node_id LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let items = rows.iter().map(node).collect::<Result<_, _>>()?;
-        Ok(Paged::cut(items, page, |node| node.id.to_string()))
+        query.push(" ORDER BY node_id");
+        super::page::read(&self.reads, query, page, node, |node: &Node| {
+            node.id.to_string()
+        })
+        .await
     }
 
     /// Sets a node's role; `false` when there is no such node.

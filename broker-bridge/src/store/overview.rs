@@ -6,6 +6,7 @@ use super::row::{all_parsed, parsed};
 use super::streams::gap;
 use super::{AuditEntry, GapCount, Page, Paged, Store, StoreError, UnixMs};
 use holdfast_protocol::{CommandId, NodeId};
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Row};
 
 /// Which changes are wanted; everything that is given must hold.
@@ -56,16 +57,10 @@ impl Store {
             query.push(" OR target IN (SELECT command_id FROM invocations WHERE node_id = ");
             query.push_bind(node.to_string()).push("))");
         }
-        query
-            .push(" ORDER BY audit_id DESC LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let entries = rows.iter().map(entry).collect::<Result<_, _>>()?;
-        Ok(Paged::cut(entries, page, |entry| entry.id.to_string()))
+        query.push(" ORDER BY audit_id DESC");
+        let read = |row: &SqliteRow| Ok(entry(row)?);
+        let key = |entry: &AuditEntry| entry.id.to_string();
+        super::page::read(&self.reads, query, page, read, key).await
     }
 
     /// The nodes deregistered after the entry `seen` of the audit trail, and the newest entry's id. Other processes

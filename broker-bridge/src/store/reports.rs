@@ -309,15 +309,8 @@ impl Store {
         query.push_bind(page.after.clone().unwrap_or_default());
         push_in(&mut query, "node_id", nodes);
         push_in(&mut query, "patch_group", groups);
-        query
-            .push(" ORDER BY node_id LIMIT ")
-            .push_bind(page.fetch());
-        let rows = query
-            .build()
-            .persistent(false)
-            .fetch_all(&self.reads)
-            .await?;
-        let states = rows.iter().map(|row| {
+        query.push(" ORDER BY node_id");
+        let state = |row: &SqliteRow| {
             let summary: String = row.try_get("summary")?;
             let summary: PatchSummary =
                 serde_json::from_str(&summary).map_err(|_| corrupt("patch state"))?;
@@ -329,11 +322,9 @@ impl Store {
                 },
                 captured: row.try_get("captured_ms")?,
             })
-        });
-        let states = states.collect::<Result<_, StoreError>>()?;
-        Ok(Paged::cut(states, page, |state: &PatchState| {
-            state.node.to_string()
-        }))
+        };
+        let key = |state: &PatchState| state.node.to_string();
+        super::page::read(&self.reads, query, page, state, key).await
     }
 
     /// The patch group of a node that was scanned.
