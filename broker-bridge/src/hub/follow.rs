@@ -2,10 +2,15 @@
 //! Never changes the store itself: it ends connections, has commands looked at again, and tells nodes.
 
 use super::Hub;
+use super::session::Session;
 use crate::mqtt::CloseReason;
 use crate::store::error::unsigned;
 use crate::store::{StoreError, floors, writing};
 use holdfast_protocol::down::{Down, Rotation};
+use std::sync::Arc;
+
+/// Floors of time that one write sets back.
+const FLOORS: i64 = 256;
 
 impl Hub {
     /// Tells every connected node of the signing key that seals from now on, so that none goes on
@@ -30,19 +35,32 @@ impl Hub {
     }
 
     async fn send_floors(&self) -> Result<(), StoreError> {
-        let nodes = floors::unsent(&mut *self.shared.store.reads.acquire().await?).await?;
-        let sessions = nodes
+        let nodes = {
+            let mut connection = self.shared.store.reads.acquire().await?;
+            floors::unsent(&mut connection, FLOORS).await?
+        };
+        let sessions: Vec<Arc<Session>> = nodes
             .into_iter()
             .filter_map(|node| self.shared.sessions.of_node(node))
-            .filter(|session| session.greeted().is_some());
-        for session in sessions {
-            let (now, node) = (self.shared.clock.now(), session.node);
-            let work = writing::<_, bool, StoreError>(move |connection| {
-                Box::pin(floors::save_sent(connection, node, now))
-            });
-            if self.shared.store.writer.write(work).await? {
-                session.reset_floor(unsigned(now), &self.shared.root);
-            }
+            .filter(|session| session.greeted().is_some())
+            .collect();
+        if sessions.is_empty() {
+            return Ok(());
+        }
+        let now = self.shared.clock.now();
+        let work = writing::<_, Vec<Arc<Session>>, StoreError>(move |connection| {
+            Box::pin(async move {
+                let mut wanted = Vec::new();
+                for session in sessions {
+                    if floors::save_sent(connection, session.node, now).await? {
+                        wanted.push(session);
+                    }
+                }
+                Ok(wanted)
+            })
+        });
+        for session in self.shared.store.writer.write(work).await? {
+            session.reset_floor(unsigned(now), &self.shared.root);
         }
         Ok(())
     }

@@ -6,6 +6,9 @@ use super::{Caller, Store, StoreError, UnixMs};
 use holdfast_protocol::NodeId;
 use sqlx::SqliteConnection;
 
+/// What an entry of the audit trail names as the target of a verb on every node.
+const ALL_NODES: &str = "all nodes";
+
 /// Records that a node is sent the time `now` for its floor, before it is; `false` when nobody wants it.
 pub(crate) async fn save_sent(
     connection: &mut SqliteConnection,
@@ -34,11 +37,18 @@ pub(crate) async fn confirm(
     Ok(())
 }
 
-/// Nodes that are wanted to set their floor back and were not yet told.
-pub(crate) async fn unsent(connection: &mut SqliteConnection) -> Result<Vec<NodeId>, StoreError> {
-    let rows = sqlx::query("SELECT node_id FROM floor_resets WHERE sent_ms IS NULL")
-        .fetch_all(connection)
-        .await?;
+/// Up to `limit` connected nodes that are wanted to set their floor back and were not yet told.
+pub(crate) async fn unsent(
+    connection: &mut SqliteConnection,
+    limit: i64,
+) -> Result<Vec<NodeId>, StoreError> {
+    let rows = sqlx::query(
+        "SELECT node_id FROM floor_resets JOIN nodes USING (node_id) \
+         WHERE sent_ms IS NULL AND connection <> 0 LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(connection)
+    .await?;
     all_parsed(&rows, "node_id")
 }
 
@@ -76,6 +86,31 @@ impl Store {
                     }
                     record(connection, &caller, "ResetFloor", node.as_str(), "").await?;
                     Ok(true)
+                })
+            })
+            .await
+    }
+
+    /// Wants the floor of time of every registered node set back; how many they are. One entry of
+    /// the audit trail stands for all of them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn want_floor_resets(&self, caller: Caller) -> Result<u64, StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    let wanted = sqlx::query(
+                        "INSERT INTO floor_resets (node_id) SELECT node_id FROM nodes \
+                         WHERE deregistered_ms IS NULL \
+                         ON CONFLICT (node_id) DO UPDATE SET sent_ms = NULL",
+                    )
+                    .execute(&mut *connection)
+                    .await?;
+                    let nodes = wanted.rows_affected();
+                    let detail = format!("{nodes} nodes");
+                    record(connection, &caller, "ResetFloor", ALL_NODES, &detail).await?;
+                    Ok(nodes)
                 })
             })
             .await

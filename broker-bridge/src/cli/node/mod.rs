@@ -52,8 +52,11 @@ aws ssm list-inventory-entries --instance-id mi-0123456789abcdef0 --type-name Cu
     /// A node never takes time for earlier than the latest that it was told under a seal. So if this machine's clock
     /// once stood far ahead, nodes that said hello meanwhile take every command for expired, until this verb. The
     /// root signs it; a node that is away gets it with its next hello. Set this machine's clock right first.
-    #[command(after_help = "Example:\n  holdfast-bridge node reset-floor mi-0123456789abcdef0")]
-    ResetFloor(One),
+    #[command(
+        after_help = "Examples:\n  holdfast-bridge node reset-floor mi-0123456789abcdef0\n  \
+holdfast-bridge node reset-floor --all   # every node that is registered, also those that are away"
+    )]
+    ResetFloor(ResetFloor),
     /// Deregister a node, as `aws ssm deregister-managed-instance` does
     ///
     /// Its certificate is revoked, its invocations are closed as Undeliverable, its inventory is forgotten and its
@@ -69,6 +72,18 @@ pub(super) struct One {
     common: Common,
     /// The node's id
     node: NodeId,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ResetFloor {
+    #[command(flatten)]
+    common: Common,
+    /// The node's id
+    #[arg(required_unless_present = "all")]
+    node: Option<NodeId>,
+    /// Every registered node
+    #[arg(long, conflicts_with = "node")]
+    all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +111,7 @@ impl Verb {
             Self::Events(events) => events.run().await,
             Self::Gaps(gaps) => gaps.run().await,
             Self::Release(one) => release(&one).await,
-            Self::ResetFloor(one) => reset_floor(&one).await,
+            Self::ResetFloor(which) => which.run().await,
             Self::Deregister(one) => deregister(&one).await,
         }
     }
@@ -116,14 +131,28 @@ async fn release(one: &One) -> Result<(), CliError> {
     Ok(one.common.output().value(&line, &json)?)
 }
 
-async fn reset_floor(one: &One) -> Result<(), CliError> {
-    let store = open_existing(&one.common.state_dir).await?;
-    let wanted = store.want_floor_reset(caller(), one.node).await;
-    store.close().await;
-    let what = format!("cannot set the floor of time of {} back", one.node);
-    match wanted.map_err(CliError::because(what))? {
-        true => Ok(()),
-        false => Err(unknown(one.node)),
+impl ResetFloor {
+    async fn run(&self) -> Result<(), CliError> {
+        let store = open_existing(&self.common.state_dir).await?;
+        let wanted = match self.node {
+            Some(node) => store.want_floor_reset(caller(), node).await.map(u64::from),
+            None => store.want_floor_resets(caller()).await,
+        };
+        store.close().await;
+        let wanted = wanted.map_err(CliError::because("cannot set floors of time back"))?;
+        match (self.node, wanted) {
+            (Some(node), 0) => Err(unknown(node)),
+            (Some(_), _) => Ok(()),
+            (None, nodes) => {
+                let line = format!(
+                    "the floors of {nodes} nodes are set back: at once where a node is connected, else with its next hello"
+                );
+                Ok(self
+                    .common
+                    .output()
+                    .value(&line, &json!({ "nodes": nodes }))?)
+            }
+        }
     }
 }
 

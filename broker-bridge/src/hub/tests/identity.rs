@@ -1,7 +1,7 @@
 //! Who a node is: clones, take-over, quarantine, deregistration, restored bridges.
 
 use super::*;
-use crate::store::{CheckedBackup, floors};
+use crate::store::{AuditFilter, CheckedBackup, Page, floors};
 use holdfast_bridge_core::retention::DAY_MS;
 use holdfast_protocol::down::HelloRefusalReason;
 use holdfast_protocol::up::Event;
@@ -117,7 +117,7 @@ async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
     assert_eq!(world.store().slots_held(id).await.unwrap(), 1);
     // What was on its way still arrives, and leaves no trace.
     agent.put(&wire, Class::Log, 1, log("late")).await;
-    let page = crate::store::Page::first(1);
+    let page = Page::first(1);
     let events = world.store().node_events(agent.node, &page).await;
     assert!(events.unwrap().items.is_empty());
     assert_eq!(
@@ -133,7 +133,7 @@ async fn a_deregistered_node_is_closed_out_and_its_invocations_end() {
     );
     let audit = world
         .store()
-        .audit(&Default::default(), &crate::store::Page::first(1))
+        .audit(&Default::default(), &Page::first(1))
         .await
         .unwrap()
         .items;
@@ -403,7 +403,41 @@ async fn a_floor_is_set_back_by_the_root_until_the_node_confirms_it() {
     want().await;
     world.hub.deregister(world.caller(), node).await.unwrap();
     let mut reads = store.reads.acquire().await.unwrap();
-    assert_eq!(floors::unsent(&mut reads).await.unwrap(), []);
+    assert_eq!(floors::unsent(&mut reads, 10).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn every_floor_is_set_back_by_one_verb_of_connected_nodes_at_once() {
+    let world = World::new().await;
+    let (mut here, mut away) = (world.agent(1).await, world.agent(2).await);
+    let gone = world.agent(3).await;
+    let caller = world.caller();
+    world.hub.deregister(caller, gone.node).await.unwrap();
+    let wire = world.online(&mut here).await;
+    let store = world.store();
+    assert_eq!(store.want_floor_resets(world.caller()).await.unwrap(), 2);
+    world.hub.reset_floors().await;
+    let reset = |agent: &Agent| {
+        Down::FloorReset(down::FloorReset {
+            nonce: agent.hello().nonce,
+            unix_ms: u64::try_from(NOW).unwrap(),
+        })
+    };
+    let expected = reset(&here);
+    assert_eq!(here.next(&wire).await, expected);
+    let wire = world.online(&mut away).await;
+    let expected = reset(&away);
+    assert_eq!(away.next(&wire).await, expected);
+    let audit = store.audit(&AuditFilter::default(), &Page::first(1)).await;
+    let entry = audit.unwrap().items.remove(0);
+    assert_eq!(
+        (
+            entry.operation.as_str(),
+            entry.target.as_str(),
+            entry.detail.as_str()
+        ),
+        ("ResetFloor", "all nodes", "2 nodes")
+    );
 }
 
 fn floor_confirmed(floor: i64) -> Record {
