@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::state::{caller, now, open, unix_ms};
 use crate::pki::{self, FileError, create_private, make_private_dir, read_private};
 use crate::serve::Lock;
-use crate::store::{CheckedBackup, DATABASE, RestoreError, Undone};
+use crate::store::{CheckedBackup, DATABASE, RestoreError, Store, Undone};
 use clap::Args;
 use serde_json::json;
 use std::io;
@@ -99,6 +99,18 @@ fn keys(from: &Path, to: &Path) -> Result<Vec<KeyFile>, CliError> {
         .collect()
 }
 
+/// Copies the database, then the keys, and records that it was done.
+async fn make(store: &Store, state_dir: &Path, directory: &Path) -> Result<(), CliError> {
+    let copied = store.backup(&directory.join(DATABASE)).await;
+    copied.map_err(CliError::because("cannot copy the database"))?;
+    for key in keys(state_dir, directory)? {
+        key.copy()?;
+    }
+    let place = directory.display().to_string();
+    let recorded = store.record_backup(caller(), place).await;
+    recorded.map_err(CliError::because("cannot record the backup"))
+}
+
 impl Backup {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let Self { common, directory } = self;
@@ -113,11 +125,14 @@ impl Backup {
         }
         make_private_dir(&directory).map_err(CliError::because("cannot begin the backup"))?;
         let store = open(&common.state_dir).await?;
-        let copied = store.backup(&directory.join(DATABASE)).await;
+        let made = make(&store, &common.state_dir, &directory).await;
         store.close().await;
-        copied.map_err(CliError::because("cannot copy the database"))?;
-        for key in keys(&common.state_dir, &directory)? {
-            key.copy()?;
+        if let Err(error) = made {
+            // This verb made it a moment ago; half a backup is none.
+            if let Err(error) = std::fs::remove_dir_all(&directory) {
+                tracing::warn!(%path, %error, "half a backup stays behind");
+            }
+            return Err(error);
         }
         let line = format!("backed up to `{path}`; it holds the keys too, so keep it as private");
         Ok(common.output().value(&line, &json!({ "backup": path }))?)

@@ -7,9 +7,11 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use holdfast_protocol::enrol::{Renewal, Reply, Request};
 use holdfast_protocol::up::Up;
-use holdfast_protocol::{NodeId, Nonce};
+use holdfast_protocol::{FrameError, NodeId, Nonce};
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// An [`Enroller`] with a clock, behind the hub.
 #[derive(Debug, Clone)]
@@ -40,18 +42,25 @@ fn nonce_of(request: &Request) -> Nonce {
     }
 }
 
+/// A frame is no request to enrol.
+#[derive(Debug, thiserror::Error)]
+enum NoRequest {
+    #[error("it is not one, or not for its topic")]
+    Other,
+    #[error("it cannot be read")]
+    Frame(#[from] FrameError),
+}
+
 /// The request of a frame, if it is one and for this topic.
-fn request_of(nonce: Nonce, frame: &[u8]) -> Option<Box<Request>> {
-    match Up::decode(frame) {
-        Ok(Up::Enrol(request)) if nonce_of(&request) == nonce => Some(request),
-        Ok(_) => {
-            tracing::info!("a request to enrol is not one, or not for its topic");
-            None
-        }
-        Err(error) => {
-            tracing::info!(%error, "a request to enrol cannot be read");
-            None
-        }
+fn request_of(nonce: Nonce, frame: &[u8]) -> Result<Box<Request>, NoRequest> {
+    match Up::decode(frame)? {
+        Up::Enrol(request) if nonce_of(&request) == nonce => Ok(request),
+        Up::Enrol(_)
+        | Up::Hello(_)
+        | Up::Presence(_)
+        | Up::Record { .. }
+        | Up::Answer(_)
+        | Up::Renewal(_) => Err(NoRequest::Other),
     }
 }
 
@@ -61,15 +70,24 @@ fn log_failure(error: &dyn Error) {
 }
 
 impl Enrolment for Desk {
-    fn enrol(&self, nonce: Nonce, frame: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+    fn enrol(
+        &self,
+        peer: SocketAddr,
+        nonce: Nonce,
+        frame: Bytes,
+    ) -> BoxFuture<'static, Option<Bytes>> {
         let desk = self.clone();
-        Box::pin(async move {
-            let request = request_of(nonce, &frame)?;
-            let reply = desk.enroller.answer(&request, desk.now()).await;
+        let answer = async move {
+            let now = desk.now();
+            let request = request_of(nonce, &frame);
+            let request = request.inspect_err(|why| desk.enroller.unreadable(now, why));
+            let reply = desk.enroller.answer(&*request.ok()?, now).await;
             let reply = reply.inspect_err(|error| log_failure(error)).ok()?;
             let frame = reply.to_frame().inspect_err(|error| log_failure(error));
             frame.ok().map(Bytes::from)
-        })
+        };
+        // Each line about it names who asked.
+        Box::pin(answer.instrument(tracing::info_span!("enrol", %peer)))
     }
 
     fn renew(&self, node: NodeId, renewal: Renewal) -> BoxFuture<'static, Option<Reply>> {

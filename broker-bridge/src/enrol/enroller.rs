@@ -1,6 +1,7 @@
 //! Judges requests to enrol and to renew, records what they change, and signs the answers.
 //! Never tells an unknown activation from a wrong code, neither by its words nor by its work.
 
+use super::refusals::Refusals;
 use crate::pki::{PkiError, Root, Signing};
 use crate::store::{
     Enrolled, NewNode, Node, NodeCertificate, RegisterRefusal, Store, StoreError, UnixMs,
@@ -88,6 +89,8 @@ pub struct Enroller {
     strangers: Rate,
     /// Of connected nodes, whom no flood of strangers may keep from their renewals.
     nodes: Rate,
+    /// What the log is told of all that is refused.
+    refusals: Refusals,
 }
 
 impl Enroller {
@@ -111,6 +114,7 @@ impl Enroller {
             decoy,
             strangers: Rate::default(),
             nodes: Rate::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -131,6 +135,14 @@ impl Enroller {
                 self.renew_within(&self.strangers, renewal, now_unix_ms)
                     .await
             }
+        }
+    }
+
+    /// Says in the log, at a bounded rate, that a request was none.
+    pub(super) fn unreadable(&self, now_unix_ms: u64, error: &dyn std::error::Error) {
+        if let Some(left_out) = self.refusals.tell(now_unix_ms) {
+            let source = error.source().map(ToString::to_string);
+            tracing::info!(%error, source, left_out, "a request to enrol is not answered");
         }
     }
 
@@ -270,7 +282,9 @@ impl Enroller {
                 }
             }
             Err(Stop::Refused(Refused(reason, detail))) => {
-                tracing::info!(?reason, detail, "enrolment refused");
+                if let Some(left_out) = self.refusals.tell(unix_ms) {
+                    tracing::info!(?reason, detail, left_out, "enrolment refused");
+                }
                 Outcome::Refused {
                     reason,
                     detail: Text::cut(&detail),

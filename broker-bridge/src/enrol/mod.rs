@@ -5,6 +5,7 @@
 
 mod desk;
 mod enroller;
+mod refusals;
 
 #[cfg(test)]
 mod tests;

@@ -23,9 +23,11 @@ use tokio::sync::oneshot;
 impl Sessions for Hub {
     fn connect(&self, arrival: Arrival) -> oneshot::Receiver<Result<(), ConnectRefusal>> {
         let Some(identity) = arrival.identity else {
-            self.shared
-                .sessions
-                .insert_anonymous(arrival.connection, arrival.mailbox);
+            self.shared.sessions.insert_anonymous(
+                arrival.connection,
+                arrival.mailbox,
+                arrival.peer,
+            );
             return ready(Ok(()));
         };
         let (reply, answer) = oneshot::channel();
@@ -227,14 +229,14 @@ impl Hub {
         nonce: Nonce,
         payload: &[u8],
     ) -> oneshot::Receiver<Verdict> {
-        let Some(mailbox) = self.shared.sessions.anonymous(connection) else {
+        let Some((mailbox, peer)) = self.shared.sessions.anonymous(connection) else {
             return ready(Verdict::Discarded);
         };
         let (reply, answer) = oneshot::channel();
         let request = self
             .shared
             .enrolment
-            .enrol(nonce, Bytes::copy_from_slice(payload));
+            .enrol(peer, nonce, Bytes::copy_from_slice(payload));
         tokio::spawn(async move {
             let Some(payload) = request.await else {
                 let _ = reply.send(Verdict::Discarded);

@@ -49,6 +49,7 @@ use holdfast_protocol::seal::Sealer;
 use holdfast_protocol::{NodeId, Nonce};
 use session::{Sessions, lock};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
@@ -78,8 +79,13 @@ impl fmt::Debug for Sealers {
 /// What the hub asks of enrolment. Both must end within a bounded time.
 pub trait Enrolment: Send + Sync + 'static {
     /// A client without a certificate sent this frame on `enroll/<nonce>/request`; the frame that
-    /// answers on `enroll/<nonce>/reply`, if any does.
-    fn enrol(&self, nonce: Nonce, frame: Bytes) -> BoxFuture<'static, Option<Bytes>>;
+    /// answers on `enroll/<nonce>/reply`, if any does. `peer`: its address, for the log.
+    fn enrol(
+        &self,
+        peer: SocketAddr,
+        nonce: Nonce,
+        frame: Bytes,
+    ) -> BoxFuture<'static, Option<Bytes>>;
 
     /// A connected node asks for a certificate of a fresh key.
     fn renew(&self, node: NodeId, renewal: Renewal) -> BoxFuture<'static, Option<Reply>>;

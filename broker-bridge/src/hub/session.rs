@@ -12,6 +12,7 @@ use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Stamp;
 use holdfast_protocol::{CommandId, NodeId, Nonce, OutboxId};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -317,7 +318,7 @@ impl Session {
 struct Maps {
     nodes: HashMap<NodeId, Arc<Session>>,
     connections: HashMap<ConnectionId, Arc<Session>>,
-    anonymous: HashMap<ConnectionId, Arc<Mailbox>>,
+    anonymous: HashMap<ConnectionId, (Arc<Mailbox>, SocketAddr)>,
 }
 
 /// All live connections.
@@ -343,11 +344,17 @@ impl Sessions {
         true
     }
 
-    pub(super) fn insert_anonymous(&self, connection: ConnectionId, mailbox: Arc<Mailbox>) {
-        lock(&self.maps).anonymous.insert(connection, mailbox);
+    pub(super) fn insert_anonymous(
+        &self,
+        connection: ConnectionId,
+        mailbox: Arc<Mailbox>,
+        peer: SocketAddr,
+    ) {
+        let anonymous = (mailbox, peer);
+        lock(&self.maps).anonymous.insert(connection, anonymous);
     }
 
-    pub(super) fn anonymous(&self, connection: ConnectionId) -> Option<Arc<Mailbox>> {
+    pub(super) fn anonymous(&self, connection: ConnectionId) -> Option<(Arc<Mailbox>, SocketAddr)> {
         lock(&self.maps).anonymous.get(&connection).cloned()
     }
 
@@ -397,7 +404,7 @@ impl Sessions {
             .for_each(|session| session.close(reason));
         maps.anonymous
             .values()
-            .for_each(|mailbox| mailbox.close(reason));
+            .for_each(|(mailbox, _)| mailbox.close(reason));
     }
 
     /// Whether a connection of this node lives.

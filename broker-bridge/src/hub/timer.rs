@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// Commands that one tick looks at of each kind.
 const GROUP: i64 = 64;
+/// Invocations that one write ends: a fleet's expire together, and other writes have their turn.
+const EXPIRIES: usize = 512;
 /// Time between ticks.
 const TICK: Duration = Duration::from_secs(1);
 /// Ticks between two dates of last contact: nodes of the reference agent report every 5 minutes.
@@ -37,13 +39,16 @@ pub enum Ticks {
     Handed,
 }
 
+/// Ends what is due of a command, at most `room` invocations, of which it takes what it needs;
+/// `false`: more are due.
 async fn expire(
     connection: &mut SqliteConnection,
     id: CommandId,
     now: UnixMs,
-) -> Result<(), StoreError> {
+    room: &mut usize,
+) -> Result<bool, StoreError> {
     let Some(command) = commands::load(connection, id).await? else {
-        return Ok(());
+        return Ok(true);
     };
     let holds = holds_until(command.expires, command.run_bound_ms);
     let event = if now >= holds {
@@ -53,6 +58,10 @@ async fn expire(
     };
     for (node, mut state) in invocations::open_of_command(connection, id).await? {
         if state.apply(event) {
+            if *room == 0 {
+                return Ok(false);
+            }
+            *room -= 1;
             invocations::save(connection, (id, node), &state, now).await?;
         }
     }
@@ -62,7 +71,23 @@ async fn expire(
         holds
     };
     commands::check_at(connection, id, again).await?;
-    commands::refresh(connection, id).await
+    commands::refresh(connection, id).await?;
+    Ok(true)
+}
+
+/// Ends what is due of these commands, one write's worth; how many commands are done with.
+async fn expire_some(
+    connection: &mut SqliteConnection,
+    ids: &[CommandId],
+    now: UnixMs,
+) -> Result<usize, StoreError> {
+    let mut room = EXPIRIES;
+    for (done, id) in ids.iter().enumerate() {
+        if !expire(connection, *id, now, &mut room).await? {
+            return Ok(done);
+        }
+    }
+    Ok(ids.len())
 }
 
 impl Hub {
@@ -112,15 +137,16 @@ impl Hub {
 
     async fn expire(&self, ids: &[CommandId], now: UnixMs) {
         let expire = async |ids: Vec<CommandId>| {
-            let work = writing::<_, (), StoreError>(move |connection| {
-                Box::pin(async move {
-                    for id in ids {
-                        expire(connection, id, now).await?;
-                    }
-                    Ok(())
-                })
-            });
-            self.shared.store.writer.write(work).await
+            let mut left = ids;
+            while !left.is_empty() {
+                let some = left.clone();
+                let work = writing::<_, usize, StoreError>(move |connection| {
+                    Box::pin(async move { expire_some(connection, &some, now).await })
+                });
+                let done = self.shared.store.writer.write(work).await?;
+                left.drain(..done.min(left.len()));
+            }
+            Ok(())
         };
         match expire(ids.to_vec()).await {
             Ok(()) => {}
@@ -183,6 +209,11 @@ impl Hub {
     /// Deletes what is old, in batches, until nothing is.
     pub async fn prune(&self) {
         let now = self.shared.clock.now();
+        match self.shared.store.prune_crowded(self.shared.retention).await {
+            Ok(0) => {}
+            Ok(rows) => tracing::debug!(rows, "events of nodes that had too many deleted"),
+            Err(error) => tracing::error!(%error, "events were not deleted"),
+        }
         loop {
             match self.shared.store.prune(self.shared.retention, now).await {
                 Ok(0) => return,

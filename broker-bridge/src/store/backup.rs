@@ -107,13 +107,36 @@ impl Store {
         };
         // SQLite takes an empty file for none, and leaves its rights as they are.
         let file = private(path).map_err(fault)?;
+        let copied = self.vacuum_into(path).await;
+        let copied = copied.and_then(|()| file.sync_all().map_err(fault));
+        if copied.is_err()
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(path = %path.display(), %error, "half a backup stays behind");
+        }
+        copied
+    }
+
+    async fn vacuum_into(&self, path: &Path) -> Result<(), BackupError> {
         let mut connection = self.reads.acquire().await.map_err(StoreError::from)?;
         sqlx::query("VACUUM INTO $1")
             .bind(path.to_string_lossy().into_owned())
             .execute(&mut *connection)
             .await
             .map_err(StoreError::from)?;
-        file.sync_all().map_err(fault)
+        Ok(())
+    }
+
+    /// Records that a backup was made at `place`: whoever has it has the fleet's keys.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record_backup(&self, caller: Caller, place: String) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move { record(connection, &caller, "MakeBackup", &place, "").await })
+            })
+            .await
     }
 }
 

@@ -93,40 +93,34 @@ async fn delete_commands(
     Ok(BATCH.unsigned_abs() - left)
 }
 
-/// A trail that grows without end: its age, its numbers, and what deletes its oldest entries.
-struct Trail {
-    aged: &'static str,
-    spread: &'static str,
-    oldest: &'static str,
-}
+/// Events that are old.
+const EVENTS_AGED: &str = "DELETE FROM node_events WHERE event_id IN (SELECT event_id FROM node_events \
+     WHERE received_ms < $1 ORDER BY received_ms LIMIT $2)";
+/// The oldest events of a node.
+const EVENTS_OLDEST: &str = "DELETE FROM node_events WHERE event_id IN (SELECT event_id FROM node_events \
+     WHERE node_id = $1 ORDER BY event_id LIMIT $2)";
+/// More events than any node may have must be there before one can.
+const EVENTS_SPREAD: &str =
+    "SELECT coalesce(max(event_id) - min(event_id) + 1, 0) AS n FROM node_events";
+const EVENTS_BY_NODE: &str = "SELECT node_id, count(*) AS n FROM node_events GROUP BY node_id";
 
-const EVENTS: Trail = Trail {
-    aged: "DELETE FROM node_events WHERE event_id IN (SELECT event_id FROM node_events \
-           WHERE received_ms < $1 ORDER BY received_ms LIMIT $2)",
-    spread: "SELECT coalesce(max(event_id) - min(event_id) + 1, 0) AS n FROM node_events",
-    oldest: "DELETE FROM node_events WHERE event_id IN (SELECT event_id FROM node_events \
-             WHERE event_id < $1 ORDER BY event_id LIMIT $2)",
-};
+// The newest entry stays: its id would be given again, and who follows the trail would miss the entry.
+const AUDIT_AGED: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
+     WHERE at_ms < $1 AND audit_id < (SELECT max(audit_id) FROM audit) ORDER BY at_ms LIMIT $2)";
+const AUDIT_SPREAD: &str = "SELECT coalesce(max(audit_id) - min(audit_id) + 1, 0) AS n FROM audit";
+const AUDIT_OLDEST: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
+     WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)";
 
-const AUDIT: Trail = Trail {
-    // The newest entry stays: its id would be given again, and who follows the trail would miss the entry.
-    aged: "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
-           WHERE at_ms < $1 AND audit_id < (SELECT max(audit_id) FROM audit) ORDER BY at_ms LIMIT $2)",
-    spread: "SELECT coalesce(max(audit_id) - min(audit_id) + 1, 0) AS n FROM audit",
-    oldest: "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit \
-             WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)",
-};
-
-async fn delete_trail(
+async fn delete_audit(
     connection: &mut SqliteConnection,
-    trail: &Trail,
-    before: UnixMs,
-    over: impl Fn(i64) -> i64,
+    retention: &Retention,
+    now: UnixMs,
 ) -> Result<u64, StoreError> {
-    let mut gone = delete(connection, trail.aged, before, BATCH).await?;
-    let over = over(count(connection, trail.spread).await?).min(BATCH);
+    let before = retention.events_before(now);
+    let mut gone = delete(connection, AUDIT_AGED, before, BATCH).await?;
+    let over = retention.audit_over(count(connection, AUDIT_SPREAD).await?);
     if over > 0 {
-        gone += delete(connection, trail.oldest, i64::MAX, over).await?;
+        gone += delete(connection, AUDIT_OLDEST, i64::MAX, over.min(BATCH)).await?;
     }
     Ok(gone)
 }
@@ -143,11 +137,51 @@ impl Store {
                 Box::pin(async move {
                     let before = retention.events_before(now);
                     let mut gone = delete_commands(connection, &retention, now).await?;
-                    let events = |spread| retention.events_over(spread);
-                    gone += delete_trail(connection, &EVENTS, before, events).await?;
-                    let audit = |spread| retention.audit_over(spread);
-                    gone += delete_trail(connection, &AUDIT, before, audit).await?;
+                    gone += delete(connection, EVENTS_AGED, before, BATCH).await?;
+                    gone += delete_audit(connection, &retention, now).await?;
                     Ok(gone)
+                })
+            })
+            .await
+    }
+
+    /// Deletes the oldest events of nodes that have more than they may, in batches; how many went.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn prune_crowded(&self, retention: Retention) -> Result<u64, StoreError> {
+        let spread = sqlx::query(EVENTS_SPREAD).fetch_one(&self.reads).await?;
+        if spread.try_get::<i64, _>("n")? <= retention.node_events_max.min(retention.events_max) {
+            return Ok(0);
+        }
+        let rows = sqlx::query(EVENTS_BY_NODE).fetch_all(&self.reads).await?;
+        let counts: Vec<(String, i64)> = rows
+            .iter()
+            .map(|row| Ok((row.try_get("node_id")?, row.try_get("n")?)))
+            .collect::<Result<_, sqlx::Error>>()?;
+        let each = counts.iter().map(|(_, count)| *count).collect::<Vec<_>>();
+        let each = retention.events_each(&each);
+        let mut gone = 0;
+        for (node, count) in counts {
+            let mut over = count - each;
+            while over > 0 {
+                gone += self.delete_oldest(node.clone(), over.min(BATCH)).await?;
+                over -= BATCH;
+            }
+        }
+        Ok(gone)
+    }
+
+    async fn delete_oldest(&self, node: String, limit: i64) -> Result<u64, StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move {
+                    let gone = sqlx::query(EVENTS_OLDEST)
+                        .bind(node)
+                        .bind(limit)
+                        .execute(connection)
+                        .await?;
+                    Ok(gone.rows_affected())
                 })
             })
             .await

@@ -436,6 +436,38 @@ async fn the_audit_trail_is_bounded_by_number_too() {
     assert_eq!(rows(&store, "SELECT min(audit_id) FROM audit").await, 6);
 }
 
+#[tokio::test]
+async fn a_node_that_says_much_loses_its_own_oldest_events_only() {
+    let (_dir, store) = open().await;
+    statement(
+        &store,
+        "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 700) \
+         INSERT INTO node_events (node_id, class, name, detail, received_ms) \
+         SELECT iif(n % 100 = 0, 'mi-00000000000000001', 'mi-00000000000000002'), 3, 'line', '', n \
+         FROM numbers",
+    )
+    .await;
+    let retention = Retention {
+        node_events_max: 10,
+        ..Retention::default()
+    };
+    assert_eq!(store.prune_crowded(retention).await.unwrap(), 693 - 10);
+    assert_eq!(store.prune_crowded(retention).await.unwrap(), 0);
+    let of_other = "SELECT count(*) FROM node_events WHERE node_id = 'mi-00000000000000001'";
+    assert_eq!(rows(&store, of_other).await, 7);
+    let oldest = "SELECT min(event_id) FROM node_events WHERE node_id = 'mi-00000000000000002'";
+    assert_eq!(rows(&store, oldest).await, 690);
+}
+
+#[tokio::test]
+async fn a_backup_that_fails_leaves_nothing() {
+    let (dir, store) = open().await;
+    store.close().await;
+    let path = dir.path().join("backup.db");
+    assert!(store.backup(&path).await.is_err());
+    assert!(!path.exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn processes_that_begin_together_make_one_schema() {
     let dir = tempfile::tempdir().unwrap();

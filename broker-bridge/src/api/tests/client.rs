@@ -244,7 +244,12 @@ async fn hub(store: Store) -> Hub {
 struct NoEnrolment;
 
 impl Enrolment for NoEnrolment {
-    fn enrol(&self, _: Nonce, _: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+    fn enrol(
+        &self,
+        _: std::net::SocketAddr,
+        _: Nonce,
+        _: Bytes,
+    ) -> BoxFuture<'static, Option<Bytes>> {
         Box::pin(std::future::ready(None))
     }
 

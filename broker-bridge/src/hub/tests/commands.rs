@@ -1,7 +1,7 @@
 //! The life of a command: sent, delayed, repeated, cancelled, expired.
 
 use super::*;
-use crate::store::OutputKey;
+use crate::store::{OutputKey, writing};
 use holdfast_bridge_core::invocation::Status;
 
 #[tokio::test]
@@ -413,4 +413,33 @@ async fn an_unreadable_command_is_set_aside_and_the_others_go_on() {
     world.restart().await;
     let wire = world.online(&mut agent).await;
     assert_eq!(agent.command(&wire).await.id, waiting);
+}
+
+#[tokio::test]
+async fn a_whole_fleets_invocations_expire_though_one_write_ends_only_some() {
+    let world = World::new().await;
+    let agent = world.agent(1).await;
+    let command = world.send(&[agent.node], |_| {}).await;
+    let fleet = writing::<_, (), StoreError>(|connection| {
+        Box::pin(async move {
+            let others = "WITH RECURSIVE numbers (n) AS \
+                 (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 1300) \
+                 INSERT INTO invocations (command_id, node_id, ordinal, requested_ms, stage, status, status_details) \
+                 SELECT command_id, printf('mi-%017x', n), n, requested_ms, stage, status, status_details \
+                 FROM invocations CROSS JOIN numbers";
+            sqlx::query(others).execute(connection).await?;
+            Ok(())
+        })
+    });
+    world.store().writer.write(fleet).await.unwrap();
+    world.pass((command.expires - NOW) / 1000 + 1);
+    world.hub.tick().await;
+    let mut reads = world.store().reads.acquire().await.unwrap();
+    let open = crate::store::invocations::open_of_command(&mut reads, command.id).await;
+    assert_eq!(open.unwrap(), []);
+    let last: NodeId = format!("mi-{:017x}", 1300).parse().unwrap();
+    assert_eq!(
+        world.details(command.id, last).await,
+        StatusDetails::DeliveryTimedOut
+    );
 }

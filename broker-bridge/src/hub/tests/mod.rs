@@ -43,7 +43,12 @@ const LONG: Duration = Duration::from_secs(30);
 struct NoEnrolment;
 
 impl Enrolment for NoEnrolment {
-    fn enrol(&self, _: Nonce, _: Bytes) -> BoxFuture<'static, Option<Bytes>> {
+    fn enrol(
+        &self,
+        _: std::net::SocketAddr,
+        _: Nonce,
+        _: Bytes,
+    ) -> BoxFuture<'static, Option<Bytes>> {
         Box::pin(async { None })
     }
     fn renew(&self, _: NodeId, _: Renewal) -> BoxFuture<'static, Option<Reply>> {
