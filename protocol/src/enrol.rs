@@ -318,7 +318,7 @@ impl Reply {
     pub fn to_frame(&self) -> Result<Vec<u8>, FrameError> {
         frame::write(
             0,
-            Kind::EnrolReply,
+            (Kind::EnrolReply, Kind::EnrolReply.revision()),
             0,
             &[&frame::encode(Kind::EnrolReply, self)?],
         )

@@ -90,6 +90,34 @@ impl Kind {
         Self::EnrolReply,
     ];
 
+    /// Revision in which its layout changed last.
+    #[must_use]
+    pub const fn revision(self) -> u16 {
+        match self {
+            Self::Report => limits::REVISION,
+            Self::Hello
+            | Self::Answer
+            | Self::Presence
+            | Self::Renewal
+            | Self::EnrolRequest
+            | Self::Invocation
+            | Self::Output
+            | Self::Audit
+            | Self::Log
+            | Self::Gap
+            | Self::HelloReply
+            | Self::HelloRefusal
+            | Self::Command
+            | Self::Cancel
+            | Self::Ack
+            | Self::Resync
+            | Self::Rotation
+            | Self::Renewed
+            | Self::FloorReset
+            | Self::EnrolReply => 1,
+        }
+    }
+
     fn from_number(number: u8) -> Result<Self, FrameError> {
         Self::ALL
             .into_iter()
@@ -140,7 +168,7 @@ pub enum FrameError {
         kind: Kind,
     },
     /// A layout that this build cannot read.
-    #[error("{kind:?} of revision {found}: this build reads {oldest} to {newest}", oldest = limits::REVISION_OLDEST, newest = limits::REVISION)]
+    #[error("{kind:?} of revision {found}: this build reads {oldest} to {newest}", oldest = limits::REVISION_OLDEST, newest = .kind.revision())]
     Revision {
         /// Kind found.
         kind: Kind,
@@ -210,7 +238,7 @@ impl<'a> Raw<'a> {
         let kind = Kind::from_number(kind)?;
         let (revision, rest) = varint(rest, "revision")?;
         let revision = u16::try_from(revision).unwrap_or(u16::MAX);
-        if !(limits::REVISION_OLDEST..=limits::REVISION).contains(&revision) {
+        if !(limits::REVISION_OLDEST..=kind.revision()).contains(&revision) {
             return Err(FrameError::Revision {
                 kind,
                 found: revision,
@@ -262,14 +290,14 @@ pub(crate) fn pack(body: &[u8]) -> (u8, Cow<'_, [u8]>) {
 /// [`FrameError::TooLarge`].
 pub(crate) fn write(
     flags: u8,
-    kind: Kind,
+    (kind, revision): (Kind, u16),
     sequence: u64,
     body: &[&[u8]],
 ) -> Result<Vec<u8>, FrameError> {
     let bytes = body.iter().map(|part| part.len()).sum::<usize>();
     let mut frame = Vec::with_capacity(bytes + 16);
     frame.extend_from_slice(&[VERSION, flags, kind as u8]);
-    put_varint(&mut frame, u64::from(limits::REVISION));
+    put_varint(&mut frame, u64::from(revision));
     put_varint(&mut frame, sequence);
     for part in body {
         frame.extend_from_slice(part);
@@ -355,7 +383,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_an_envelope_is_refused_by_name() {
-        let good = write(0, Kind::Hello, 0, &[b"body"]).unwrap();
+        let good = write(0, (Kind::Hello, 1), 0, &[b"body"]).unwrap();
         let with = |at: usize, byte: u8| {
             let mut frame = good.clone();
             frame[at] = byte;
@@ -386,7 +414,7 @@ mod tests {
     #[test]
     fn a_bomb_stops_at_the_bound() {
         let bomb = deflate::compress_to_vec(&vec![0; BODY_BYTES_MAX + 1], 9);
-        let frame = write(DEFLATE, Kind::Log, 1, &[&bomb]).unwrap();
+        let frame = write(DEFLATE, (Kind::Log, 1), 1, &[&bomb]).unwrap();
         assert_eq!(
             Raw::read(&frame).unwrap().inflated(),
             Err(FrameError::Inflate { kind: Kind::Log })
@@ -398,7 +426,7 @@ mod tests {
         fn envelopes_round_trip(kind in 0..Kind::ALL.len(), sequence: u64, body in proptest::collection::vec(any::<u8>(), 0..2000)) {
             let kind = Kind::ALL[kind];
             let (flags, packed) = pack(&body);
-            let frame = write(flags, kind, sequence, &[&packed]).unwrap();
+            let frame = write(flags, (kind, kind.revision()), sequence, &[&packed]).unwrap();
             let raw = Raw::read(&frame).unwrap();
             prop_assert_eq!((raw.kind, raw.sequence), (kind, sequence));
             prop_assert_eq!(&*raw.inflated().unwrap(), &*body);

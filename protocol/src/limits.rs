@@ -1,8 +1,9 @@
 //! Every bound of the wire, in one place, with the reason for its size.
 //! Never a bound of a queue or a process: those belong to the side that keeps them.
 
-/// Newest revision of each message layout that this build writes, and the newest it reads.
-pub const REVISION: u16 = 1;
+/// Newest revision that this build writes and reads. A frame carries the one in which its kind's
+/// layout changed last: what did not change is still read by whoever is older.
+pub const REVISION: u16 = 2;
 /// Oldest revision still read: a decoder stays for two revisions after its successor.
 pub const REVISION_OLDEST: u16 = 1;
 

@@ -1,6 +1,10 @@
 //! Reports of a node's state as tables: canonical order, hash, and the delta between two of them.
 //! Never gathers anything and never knows what a column means.
 
+mod packed;
+
+pub(crate) use packed::PackedReport;
+
 use crate::bounded::{List, Text, TooLong};
 use crate::limits::{CELL_BYTES_MAX, COLUMNS_MAX, ROWS_MAX};
 use crate::up::Stamp;
@@ -16,6 +20,9 @@ pub type Column = heapless::String<64>;
 pub type Cell = Text<CELL_BYTES_MAX>;
 /// Cells of one row: a whole one, or its key alone.
 pub type Row = List<Cell, COLUMNS_MAX>;
+
+/// Cells of a table.
+const CELLS_MAX: usize = ROWS_MAX * COLUMNS_MAX;
 
 /// The first eight bytes of the SHA-256 of a table's canonical bytes. It tells whether two sides
 /// hold the same base; a node vouches only for itself, so a longer hash would protect nothing.
@@ -91,7 +98,7 @@ struct WireTable {
     key_columns: u8,
     columns: List<Column, COLUMNS_MAX>,
     rows: u32,
-    cells: List<Cell, { ROWS_MAX * COLUMNS_MAX }>,
+    cells: List<Cell, CELLS_MAX>,
 }
 
 impl From<Table> for WireTable {
@@ -147,7 +154,7 @@ pub struct Rows(Vec<Row>);
 #[derive(Serialize, Deserialize)]
 struct WireRows {
     columns: u8,
-    cells: List<Cell, { ROWS_MAX * COLUMNS_MAX }>,
+    cells: List<Cell, CELLS_MAX>,
 }
 
 impl From<Rows> for WireRows {
@@ -191,10 +198,7 @@ impl TryFrom<WireRows> for Rows {
 }
 
 /// Puts cells that come column after column into rows.
-fn rows_of(
-    height: usize,
-    cells: List<Cell, { ROWS_MAX * COLUMNS_MAX }>,
-) -> Result<Vec<Row>, TableError> {
+fn rows_of(height: usize, cells: List<Cell, CELLS_MAX>) -> Result<Vec<Row>, TableError> {
     let mut rows = vec![Row::default(); height];
     for (at, cell) in cells.into_vec().into_iter().enumerate() {
         if let Some(row) = rows.get_mut(at % height.max(1)) {

@@ -9,7 +9,6 @@
 use crate::down::Down;
 use crate::frame::{self, CERTIFIED, FrameError, Kind, Raw, SIGNED};
 use crate::id::{NodeId, OutboxId};
-use crate::limits::REVISION;
 use ring::signature::{ED25519, Ed25519KeyPair, UnparsedPublicKey};
 
 const FRAME_DOMAIN: &[u8] = b"holdfast frame v1";
@@ -251,7 +250,7 @@ impl Sealer {
         let raw = Raw {
             flags,
             kind,
-            revision: REVISION,
+            revision: kind.revision(),
             sequence: counter,
             body: &[],
         };
@@ -259,7 +258,7 @@ impl Sealer {
         let certificate = certificate.as_ref().map_or(&[][..], |bytes| bytes);
         frame::write(
             flags,
-            kind,
+            (kind, raw.revision),
             counter,
             &[certificate, &self.serial.to_le_bytes(), &signature, &body],
         )

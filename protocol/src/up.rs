@@ -5,8 +5,8 @@ use crate::bounded::{Bytes, List, Text};
 use crate::enrol::{Renewal, Request};
 use crate::frame::{self, FrameError, Kind, Raw};
 use crate::id::{CommandId, Nonce, OutboxId};
-use crate::limits::{EVENT_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, REPORTS_MAX, STEPS_MAX};
-use crate::report::{Report, TableHash, TypeName};
+use crate::limits::{EVENT_BYTES_MAX, OUTPUT_CHUNK_BYTES_MAX, REPORTS_MAX, REVISION, STEPS_MAX};
+use crate::report::{PackedReport, Report, TableHash, TypeName};
 use serde::{Deserialize, Serialize};
 
 /// The streams of a node's outbox, each with its own sequence and acknowledgement.
@@ -317,16 +317,27 @@ impl Record {
     /// # Errors
     /// [`FrameError::Encode`] or [`FrameError::TooLarge`] when a bound is not kept.
     pub fn to_stored(&self) -> Result<Vec<u8>, FrameError> {
+        self.to_stored_as(self.kind().revision())
+    }
+
+    /// In the layout of this revision, one that this build reads.
+    fn to_stored_as(&self, revision: u16) -> Result<Vec<u8>, FrameError> {
         let kind = self.kind();
         let body = match self {
             Self::Invocation(update) => frame::encode(kind, update),
             Self::Output(chunk) => frame::encode(kind, chunk),
             Self::Audit(event) | Self::Log(event) => frame::encode(kind, event),
-            Self::Report(report) => frame::encode(kind, report),
+            Self::Report(report) if revision == 1 => frame::encode(kind, report),
+            Self::Report(report) => PackedReport::try_from(report)
+                .map_err(|why| FrameError::Encode {
+                    kind,
+                    why: why.to_string(),
+                })
+                .and_then(|packed| frame::encode(kind, &packed)),
             Self::Gap(gap) => frame::encode(kind, gap),
         }?;
         let (flags, body) = frame::pack(&body);
-        frame::write(flags, kind, 0, &[&body])
+        frame::write(flags, (kind, revision), 0, &[&body])
     }
 
     /// Reads what [`Self::to_stored`] wrote.
@@ -335,19 +346,27 @@ impl Record {
     /// [`FrameError`].
     pub fn from_stored(stored: &[u8]) -> Result<Self, FrameError> {
         let raw = Raw::read(stored)?;
-        Self::decode(raw.kind, &raw.inflated()?)
+        Self::decode(raw.kind, raw.revision, &raw.inflated()?)
     }
 
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "a kind that is not decoded here does not belong here"
     )]
-    fn decode(kind: Kind, body: &[u8]) -> Result<Self, FrameError> {
+    fn decode(kind: Kind, revision: u16, body: &[u8]) -> Result<Self, FrameError> {
         Ok(match kind {
             Kind::Invocation => Self::Invocation(frame::decode(kind, body)?),
             Kind::Output => Self::Output(frame::decode(kind, body)?),
             Kind::Audit => Self::Audit(frame::decode(kind, body)?),
-            Kind::Report => Self::Report(frame::decode(kind, body)?),
+            Kind::Report if revision == 1 => Self::Report(frame::decode(kind, body)?),
+            Kind::Report => {
+                let packed: PackedReport = frame::decode(kind, body)?;
+                let report = Report::try_from(packed).map_err(|why| FrameError::Malformed {
+                    kind,
+                    why: why.to_string(),
+                });
+                Self::Report(report?)
+            }
             Kind::Log => Self::Log(frame::decode(kind, body)?),
             Kind::Gap => Self::Gap(frame::decode(kind, body)?),
             other => return Err(FrameError::Misplaced { kind: other }),
@@ -355,7 +374,8 @@ impl Record {
     }
 }
 
-/// Turns a stored record into the frame that is sent, without decoding it.
+/// Turns a stored record into the frame that is sent to who reads up to this revision. What such a one
+/// can read is not decoded.
 ///
 /// # Errors
 /// [`FrameError`] when `stored` is no stored record.
@@ -363,11 +383,17 @@ pub fn stored_to_frame(
     stored: &[u8],
     outbox: OutboxId,
     sequence: u64,
+    revision: u16,
 ) -> Result<Vec<u8>, FrameError> {
-    let raw = Raw::read(stored)?;
+    let older;
+    let mut raw = Raw::read(stored)?;
+    if raw.revision > revision {
+        older = Record::from_stored(stored)?.to_stored_as(revision)?;
+        raw = Raw::read(&older)?;
+    }
     frame::write(
         raw.flags,
-        raw.kind,
+        (raw.kind, raw.revision),
         sequence,
         &[&outbox.0.to_le_bytes(), raw.body],
     )
@@ -482,7 +508,7 @@ impl Up {
                     .split_first_chunk::<8>()
                     .ok_or(FrameError::Truncated { part: "outbox id" })?;
                 let body = frame::inflate(kind, raw.flags, body)?;
-                let record = Box::new(Record::decode(kind, &body)?);
+                let record = Box::new(Record::decode(kind, raw.revision, &body)?);
                 Ok(Self::Record {
                     outbox: OutboxId(u64::from_le_bytes(*outbox)),
                     sequence: raw.sequence,
@@ -512,10 +538,10 @@ impl Up {
                 sequence,
                 record,
             } => {
-                return stored_to_frame(&record.to_stored()?, *outbox, *sequence);
+                return stored_to_frame(&record.to_stored()?, *outbox, *sequence, REVISION);
             }
         };
         let (flags, body) = frame::pack(&body);
-        frame::write(flags, kind, 0, &[&body])
+        frame::write(flags, (kind, kind.revision()), 0, &[&body])
     }
 }

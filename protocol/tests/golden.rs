@@ -1,4 +1,4 @@
-//! Golden bytes: what revision 1 looks like on the wire. A change here is a new revision, never an
+//! Golden bytes: what each revision looks like on the wire. A change here is a new revision, never an
 //! edit of an old line. Then: no mutated frame panics, and what still opens was left unchanged.
 #![allow(
     clippy::unwrap_used,
@@ -12,11 +12,13 @@ use holdfast_protocol::down::{Ack, Cancel, Command, Down, HelloReply, Rotation};
 use holdfast_protocol::enrol::{
     self, Activate, EnrolRefusal, Outcome, Renewal, Reply, ReplyError, Request,
 };
+use holdfast_protocol::frame::Raw;
 use holdfast_protocol::report::{Cell, Content, Report, Row, Table};
 use holdfast_protocol::seal::{Address, KeyCertificate, Opener, SealError, Sealer};
 use holdfast_protocol::up::{
     Answer, Bound, Event, Gap, GapReason, Hello, InvocationState, InvocationUpdate, OutputChunk,
     OutputStream, Platform, Presence, Record, Stamp, StepResult, StepState, StreamHead, Up,
+    stored_to_frame,
 };
 use holdfast_protocol::{ActivationId, CommandId, FrameError, NodeId, OutboxId};
 use proptest::prelude::*;
@@ -201,8 +203,8 @@ fn golden() -> String {
 }
 
 #[test]
-fn revision_one_is_written_as_it_always_was() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden-1.txt");
+fn what_is_written_now_is_revision_two() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden-2.txt");
     let found = golden();
     if std::env::var_os("HOLDFAST_BLESS").is_some() {
         std::fs::write(path, &found).unwrap();
@@ -211,8 +213,59 @@ fn revision_one_is_written_as_it_always_was() {
 }
 
 #[test]
-fn revision_one_is_read_as_it_always_was() {
-    let lines = include_str!("golden-1.txt").lines();
+fn each_revision_is_read_as_it_always_was() {
+    for golden in [include_str!("golden-1.txt"), include_str!("golden-2.txt")] {
+        is_read(golden);
+    }
+}
+
+#[test]
+fn who_reads_only_revision_one_is_written_to_as_ever() {
+    let golden = include_str!("golden-1.txt").lines();
+    for ((name, up), line) in ups().into_iter().zip(golden) {
+        let Up::Record {
+            outbox,
+            sequence,
+            record,
+        } = up
+        else {
+            continue;
+        };
+        let stored = record.to_stored().unwrap();
+        let frame = stored_to_frame(&stored, outbox, sequence, 1).unwrap();
+        assert_eq!(format!("{name} {}", hex::encode(frame)), line);
+    }
+}
+
+#[test]
+fn a_kind_that_has_not_changed_is_no_newer_than_its_layout() {
+    for (name, up) in ups() {
+        let newest = Raw::read(&up.encode().unwrap()).unwrap().revision;
+        let mut frame = up.encode().unwrap();
+        assert_eq!(
+            newest,
+            if ["report", "delta"].contains(&name) {
+                2
+            } else {
+                1
+            }
+        );
+        frame[3] = 3;
+        let refused = Up::decode(&frame).unwrap_err();
+        assert!(
+            matches!(refused, FrameError::Revision { found: 3, .. }),
+            "{refused}"
+        );
+        assert!(
+            refused
+                .to_string()
+                .ends_with(&format!("reads 1 to {newest}"))
+        );
+    }
+}
+
+fn is_read(golden: &str) {
+    let lines = golden.lines();
     let bytes: Vec<_> = lines
         .map(|line| hex::decode(line.split_once(' ').unwrap().1).unwrap())
         .collect();
@@ -394,7 +447,7 @@ proptest! {
         let Up::Record { record, .. } = ups().swap_remove(which).1 else { unreachable!() };
         let stored = record.to_stored().unwrap();
         prop_assert_eq!(Record::from_stored(&stored).unwrap(), *record.clone());
-        let frame = holdfast_protocol::up::stored_to_frame(&stored, OutboxId(7), sequence).unwrap();
+        let frame = stored_to_frame(&stored, OutboxId(7), sequence, 2).unwrap();
         prop_assert_eq!(Up::decode(&frame), Ok(Up::Record { outbox: OutboxId(7), sequence, record }));
     }
 }

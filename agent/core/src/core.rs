@@ -470,8 +470,7 @@ impl Core {
         };
         self.link.accepted();
         self.certificate_refused = false;
-        self.streams
-            .open(&mut self.ctx, now, opened.attempt, opened.acks);
+        self.streams.open(&mut self.ctx, now, &opened);
         self.acknowledged();
         self.reports.resync(&mut self.ctx, now, &opened.resync);
     }

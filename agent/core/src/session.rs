@@ -26,6 +26,7 @@ enum Phase {
     },
     /// The reply is good; its token is being written.
     Storing {
+        revision: u16,
         acks: [u64; 4],
         resync: Vec<TypeName>,
     },
@@ -54,6 +55,8 @@ pub(crate) struct Session {
 #[derive(Debug)]
 pub(crate) struct Opened {
     pub(crate) attempt: Attempt,
+    /// Newest that the bridge reads.
+    pub(crate) revision: u16,
     pub(crate) acks: [u64; 4],
     pub(crate) resync: Vec<TypeName>,
 }
@@ -138,6 +141,7 @@ impl Session {
     /// and the next hello shows the one on disk again, which the bridge goes on to accept.
     pub(crate) fn accepted(&mut self, ctx: &mut Context, reply: &HelloReply) -> bool {
         self.phase = Phase::Storing {
+            revision: reply.revision,
             acks: reply.acks,
             resync: reply.resync.to_vec(),
         };
@@ -162,11 +166,17 @@ impl Session {
 
     /// The token is durable.
     pub(crate) fn stored(&mut self, ctx: &mut Context) -> Option<Opened> {
-        let Phase::Storing { acks, resync } = &mut self.phase else {
+        let Phase::Storing {
+            revision,
+            acks,
+            resync,
+        } = &mut self.phase
+        else {
             return None;
         };
         let opened = Opened {
             attempt: self.attempt,
+            revision: *revision,
             acks: *acks,
             resync: std::mem::take(resync),
         };

@@ -4,7 +4,9 @@
 use crate::context::Context;
 use crate::effect::{Attempt, Effect, Level, Qos};
 use crate::input::{Entry, Monotonic, StreamFigures};
+use crate::session::Opened;
 use crate::status::QueueStatus;
+use holdfast_protocol::limits::REVISION;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{self, Class, Gap, GapReason, Record, StreamHead};
 use std::collections::VecDeque;
@@ -46,6 +48,8 @@ struct Reading {
 pub(crate) struct Streams {
     windows: [Window; 4],
     attempt: Option<Attempt>,
+    /// Newest that the bridge of this session reads.
+    revision: u16,
     reading: Option<Reading>,
     retry_at: Option<Monotonic>,
     /// Sizes of the publishes that the transport has not acknowledged.
@@ -68,6 +72,7 @@ impl Streams {
         Self {
             windows,
             attempt: None,
+            revision: REVISION,
             reading: None,
             retry_at: None,
             in_flight: VecDeque::new(),
@@ -123,18 +128,13 @@ impl Streams {
     }
 
     /// A session begins: go back to the last acknowledgement.
-    pub(crate) fn open(
-        &mut self,
-        ctx: &mut Context,
-        now: Monotonic,
-        attempt: Attempt,
-        acks: [u64; 4],
-    ) {
-        self.attempt = Some(attempt);
+    pub(crate) fn open(&mut self, ctx: &mut Context, now: Monotonic, opened: &Opened) {
+        self.attempt = Some(opened.attempt);
+        self.revision = opened.revision;
         self.in_flight.clear();
         self.retry_at = None;
         self.progress_at = now;
-        for (class, ack) in Class::ALL.into_iter().zip(acks) {
+        for (class, ack) in Class::ALL.into_iter().zip(opened.acks) {
             self.release(ctx, class, ack);
             let window = self.window(class);
             window.sent = window.acked;
@@ -298,7 +298,7 @@ impl Streams {
                     self.send_gap(ctx, reading, expected, *sequence - 1, GapReason::Damaged);
                 }
                 let outbox = ctx.record.outbox;
-                match up::stored_to_frame(stored, outbox, *sequence) {
+                match up::stored_to_frame(stored, outbox, *sequence, self.revision) {
                     Ok(frame) => self.publish(ctx, reading, last, frame),
                     Err(why) => {
                         ctx.log(
@@ -332,8 +332,8 @@ impl Streams {
             (_, reason) => reason,
         };
         let stored = Record::Gap(Gap { first, reason }).to_stored();
-        let outbox = ctx.record.outbox;
-        match stored.and_then(|stored| up::stored_to_frame(&stored, outbox, last)) {
+        let (outbox, revision) = (ctx.record.outbox, self.revision);
+        match stored.and_then(|stored| up::stored_to_frame(&stored, outbox, last, revision)) {
             Ok(frame) => self.publish(ctx, reading, last, frame),
             Err(why) => ctx.log(Level::Error, format!("a gap cannot be written: {why}")),
         }

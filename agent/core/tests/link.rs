@@ -21,6 +21,7 @@ use holdfast_protocol::down::{
     Ack, Cancel, Down, FloorReset, HelloRefusal, HelloRefusalReason, Resync, Rotation,
 };
 use holdfast_protocol::enrol::{Outcome, Renewal, Reply, public_key};
+use holdfast_protocol::limits::REVISION;
 use holdfast_protocol::report::{Cell, Content, Row, Table};
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
@@ -175,6 +176,22 @@ fn table(rows: &[(&str, &str)]) -> Table {
         Row::new(vec![Cell::cut(name), Cell::cut(version)]).unwrap()
     };
     Table::new(1, &["Name", "Version"], rows.iter().map(row).collect()).unwrap()
+}
+
+#[test]
+fn a_bridge_that_reads_only_an_older_revision_is_written_to_in_it() {
+    for revision in [REVISION, 1] {
+        let mut node = Node::new();
+        node.revision = revision;
+        // On disk before anyone knows who will read it.
+        report(&mut node, &[("a", "1")]);
+        node.connect();
+        node.accept_hello([0; 4]);
+        let is_report = |(_, up): &(Topic, Up)| matches!(up, Up::Record { record, .. } if matches!(**record, Record::Report(_)));
+        let at = node.sent.iter().position(is_report).unwrap();
+        assert_eq!(node.written_as[at], revision);
+        assert_eq!(node.written_as[0], 1, "a hello is what it always was");
+    }
 }
 
 fn report(node: &mut Node, rows: &[(&str, &str)]) {

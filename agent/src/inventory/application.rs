@@ -29,7 +29,7 @@ const RPM_ESSENTIAL_COLUMNS: [&str; 5] = ["Name", "Architecture", "Version", "Re
 /// How much to tell of each package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Name, architecture and version: 700 packages deflate to 7 kB.
+    /// Name, architecture and version: 700 packages deflate to 6.5 kB.
     Essential,
     /// Also section, publisher, homepage and summary, which hardly compress: 26 kB.
     Full,

@@ -24,7 +24,8 @@ use holdfast_documents::DocumentHash;
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down::{Ack, Command, Down, HelloReply};
 use holdfast_protocol::enrol::public_key;
-use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
+use holdfast_protocol::frame::Raw;
+use holdfast_protocol::limits::{CERTIFICATES_END_UNIX_MS, REVISION};
 use holdfast_protocol::report::TypeName;
 use holdfast_protocol::seal::{Address, KeyCertificate, Sealer};
 use holdfast_protocol::topic::Topic;
@@ -135,6 +136,8 @@ pub struct Node {
     pub seen: Vec<Effect>,
     /// Frames published, with their topics.
     pub sent: Vec<(Topic, Up)>,
+    /// Revision of each of them.
+    pub written_as: Vec<u16>,
     /// Writes wait here while `hold` is set.
     pub writes: VecDeque<(Ticket, Vec<Write>)>,
     pub hold: bool,
@@ -143,6 +146,8 @@ pub struct Node {
     pub limits: Limits,
     /// Whether steps of the last process cannot be ended until the test says so.
     pub remains: bool,
+    /// Newest that the bridge reads.
+    pub revision: u16,
 }
 
 pub fn node_id() -> NodeId {
@@ -213,12 +218,14 @@ impl Node {
             outbox: OutboxId(0),
             seen: Vec::new(),
             sent: Vec::new(),
+            written_as: Vec::new(),
             writes: VecDeque::new(),
             hold: false,
             attempt: None,
             packets: 0,
             limits,
             remains: false,
+            revision: REVISION,
         };
         node.perform();
         node
@@ -270,6 +277,7 @@ impl Node {
                     self.core.step(self.now, Input::Loaded { key, value });
                 }
                 Effect::Send { topic, frame, .. } => {
+                    self.written_as.push(Raw::read(&frame).unwrap().revision);
                     self.sent.push((topic, Up::decode(&frame).unwrap()));
                 }
                 Effect::EndRemains if self.remains => {}
@@ -424,7 +432,7 @@ impl Node {
         HelloReply {
             nonce: self.hello().nonce,
             unix_ms,
-            revision: 1,
+            revision: self.revision,
             token: holdfast_protocol::up::Token::new(vec![self.counter as u8; 8]).unwrap(),
             acks,
             resync: List::default(),

@@ -217,13 +217,13 @@ async fn a_hello_of_another_revision_is_told_what_the_bridge_writes() {
     let mut agent = world.agent(1).await;
     let wire = world.arrive(&agent).await.unwrap();
     let mut hello = agent.hello();
-    hello.revisions = (2, 3);
+    hello.revisions = (3, 4);
     wire.publish(Topic::Hello(agent.node), &Up::Hello(Box::new(hello)))
         .await;
     let Down::HelloRefusal(refusal) = agent.next(&wire).await else {
         panic!("not refused")
     };
-    assert_eq!(refusal.reason, HelloRefusalReason::Revision(1, 1));
+    assert_eq!(refusal.reason, HelloRefusalReason::Revision(1, 2));
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ impl Pen {
             offset += PAYLOAD_BYTES;
             self.sequence += 1;
             let stored = Record::Output(chunk).to_stored()?;
-            let frame = stored_to_frame(&stored, self.outbox, self.sequence)?;
+            let frame = stored_to_frame(&stored, self.outbox, self.sequence, REVISION)?;
             frames.push(Bytes::from(frame));
         }
         Ok(frames)

@@ -11,6 +11,7 @@ use holdfast_protocol::down::{
     Ack, Cancel, Down, HelloRefusal, HelloRefusalReason, HelloReply, Resync,
 };
 use holdfast_protocol::enrol::{Outcome, Renewal, Reply, Request};
+use holdfast_protocol::limits::REVISION;
 use holdfast_protocol::report::Report;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
@@ -180,7 +181,7 @@ impl Bridge {
         let reply = HelloReply {
             nonce: hello.nonce,
             unix_ms: unix,
-            revision: 1,
+            revision: REVISION,
             token,
             acks,
             resync: List::new(resync).unwrap_or_default(),
