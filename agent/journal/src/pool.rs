@@ -2,6 +2,8 @@
 //! It never hands out a file that still holds a record somebody may need, and keeps one file back
 //! from streams that can do without, so that a full device still takes results and cancels.
 
+use std::io;
+
 use crate::{Created, Storage, StorageError, StreamId, format::SegmentHeader, meter::Metered};
 
 const PREFIX: &str = "segment-";
@@ -126,7 +128,11 @@ impl Pool {
         }
         let (spare, _, _) = self.create(storage, bytes)?;
         // Whoever takes a spare relies on its name.
-        storage.sync_dir().map_err(StorageError::on("sync", ""))?;
+        if let Err(error) = storage.sync_dir() {
+            // Made again with the next try: none may be left behind each time.
+            let _ = storage.remove(&segment_name(spare.slot));
+            return Err(StorageError::on("sync", "")(error));
+        }
         self.spares.push(spare);
         Ok(())
     }
@@ -171,9 +177,15 @@ impl Pool {
         let Created {
             file,
             written_bytes,
-        } = storage
-            .create(&name, u64::from(bytes))
-            .map_err(StorageError::on("create", &name))?;
+        } = match storage.create(&name, u64::from(bytes)) {
+            // Numbers are given by this pool alone: what has the next one is the rest of a creation that
+            // failed, and whose removal failed as well.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => storage
+                .remove(&name)
+                .and_then(|()| storage.create(&name, u64::from(bytes))),
+            created => created,
+        }
+        .map_err(StorageError::on("create", &name))?;
         self.next_slot = slot.wrapping_add(1);
         let spare = Spare {
             slot,

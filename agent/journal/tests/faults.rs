@@ -135,6 +135,30 @@ fn a_device_without_space_refuses_by_name_and_goes_on_when_space_comes() {
     assert_eq!(payloads(&journal, StreamId::RESULT), expected);
 }
 
+/// The device refused the allocation of a segment, and then the removal of the file: seen with EIO and
+/// EROFS injected into the agent's calls, which then wrote nothing any more until its next start.
+#[test]
+fn what_a_failed_creation_left_under_the_next_name_does_not_stop_the_journal() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    let files = storage.list().unwrap();
+    let names = files.into_iter().map(|file| file.name);
+    let last =
+        names.filter_map(|name| u32::from_str_radix(name.strip_prefix("segment-")?, 16).ok());
+    let next = last.max().map_or(0, |last| last + 1);
+    storage
+        .create(&format!("segment-{next:08x}"), 4096)
+        .unwrap();
+    journal.append(StreamId::RESULT, b"one").unwrap();
+    journal.sync().unwrap();
+    journal.append(StreamId::AUDIT, b"two").unwrap();
+    journal.sync().unwrap();
+    drop(journal);
+    let journal = open(&storage);
+    assert_eq!(payloads(&journal, StreamId::RESULT), [b"one"]);
+    assert_eq!(payloads(&journal, StreamId::AUDIT), [b"two"]);
+}
+
 #[test]
 fn a_new_journal_on_a_full_device_opens_and_says_what_is_missing() {
     let storage = SimStorage::new();

@@ -13,7 +13,8 @@ pub struct Binaries {
 }
 
 impl Binaries {
-    /// `HOLDFAST_BIN_DIR`, else the folder of the profile that the caller was built with.
+    /// `HOLDFAST_BIN_DIR`, else the folder of the profile that the caller was built with. The agent may be
+    /// another, such as the one that is shipped: `HOLDFAST_AGENT`.
     ///
     /// # Errors
     /// When a program is not there: says how to build it.
@@ -31,7 +32,14 @@ impl Binaries {
                 }
             }
         };
-        Self::within(&folder)
+        let found = Self::within(&folder)?;
+        Ok(match std::env::var_os("HOLDFAST_AGENT") {
+            Some(agent) => Self {
+                agent: agent.into(),
+                ..found
+            },
+            None => found,
+        })
     }
 
     /// The programs of a folder.

@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
+/// A node remembers 1,024 commands until they have expired: the test sends about three for each kill.
+const KILLS_A_NODE: usize = 250;
+
 /// Every command that was sent, and what the API has shown of it.
 struct Load {
     world: World,
@@ -213,9 +216,22 @@ fn killed_agents_lose_nothing_and_start_nothing_twice() {
     let kills = cases(12, 1000);
     let mut random = Random::of("killed_agents_lose_nothing_and_start_nothing_twice");
     let mut load = Load::new();
-    let mut node = load.world.online_node(&AgentOptions::default()).unwrap();
+    let mut nodes = load
+        .world
+        .nodes(kills.div_ceil(KILLS_A_NODE), &AgentOptions::default())
+        .unwrap();
+    let mut node = nodes.pop().unwrap();
+    node.agent.start().unwrap();
+    load.world.until_online(&node.id, true).unwrap();
     let mut met = BTreeMap::<&str, usize>::new();
     for kill in 0..kills {
+        if kill > 0 && kill % KILLS_A_NODE == 0 {
+            load.settle();
+            node = nodes.pop().unwrap();
+            node.agent.start().unwrap();
+            load.world.until_online(&node.id, true).unwrap();
+            say(format!("{kill} of {kills} kills"));
+        }
         approach(&mut load, &mut random, &node, kill % 4);
         let idle = is_idle(&node.agent.status().unwrap());
         node.agent.kill().unwrap();

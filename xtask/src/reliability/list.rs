@@ -60,6 +60,20 @@ pub(super) const PROOFS: &[Proof] = &[
         "killed_agents_lose_nothing_and_start_nothing_twice",
     ),
     test(
+        1,
+        "kill-each-call",
+        E2E,
+        "inject",
+        "killed_at_any_call_it_loses_nothing_and_starts_nothing_twice",
+    ),
+    test(
+        2,
+        "disk-errors",
+        E2E,
+        "inject",
+        "errors_of_the_disk_are_never_told_as_success_and_work_goes_on_after_them",
+    ),
+    test(
         5,
         "queue",
         E2E,
