@@ -95,6 +95,13 @@ pub(super) const PROOFS: &[Proof] = &[
     ),
     test(
         9,
+        "hostile-frames",
+        E2E,
+        "forged",
+        "hostile_frames_under_wrong_clocks_run_nothing_and_make_nothing_forgotten",
+    ),
+    test(
+        9,
         "mutated-frames",
         E2E,
         "frames_down",

@@ -47,6 +47,8 @@ pub(crate) struct Impostor {
     pub(crate) counter: u64,
     /// How far its clock stands ahead.
     pub(crate) ahead_ms: u64,
+    /// What its clock says instead, milliseconds since 1970.
+    pub(crate) clock: Option<u64>,
 }
 
 impl Impostor {
@@ -62,6 +64,7 @@ impl Impostor {
             node,
             counter: 1 << 40,
             ahead_ms: 0,
+            clock: None,
         }
     }
 
@@ -82,7 +85,9 @@ impl Impostor {
         let fresh = || Token::new([5; 56]).unwrap();
         Down::HelloReply(HelloReply {
             nonce: hello.nonce,
-            unix_ms: unix_ms().saturating_add(self.ahead_ms),
+            unix_ms: self
+                .clock
+                .unwrap_or_else(|| unix_ms().saturating_add(self.ahead_ms)),
             revision: 1,
             token: hello.token.clone().unwrap_or_else(fresh),
             acks: hello.streams.map(|stream| stream.acked),
