@@ -41,6 +41,7 @@ const SEGMENT_MAGIC: [u8; 8] = *b"HFjrnl\r\n";
 const RECORD_MAGIC: u32 = 0x7AC5_9E1D;
 const FIRST_OF_BATCH: u16 = 1;
 const COMMIT: u16 = 2;
+const AFTER_CUT: u16 = 4;
 const HEADER_CRC_AT: usize = 24;
 const SEGMENT_CRC_AT: usize = 60;
 
@@ -121,6 +122,9 @@ pub(crate) struct RecordHeader {
     pub(crate) key: u16,
     /// Everything of the stream before this record was durable when it was written.
     pub(crate) first_of_batch: bool,
+    /// The first batch since an open that found damage which may be a write cut short: what was not
+    /// known to be durable then is not known to be durable by this batch either.
+    pub(crate) after_cut: bool,
     /// No record: everything up to `seq` was written before this.
     pub(crate) commit: bool,
     payload_crc: u32,
@@ -139,6 +143,7 @@ impl RecordHeader {
             seq,
             key,
             first_of_batch,
+            after_cut: false,
             commit: false,
             payload_crc: payload_crc(salt, seq, payload),
         }
@@ -150,6 +155,7 @@ impl RecordHeader {
             seq,
             key: 0,
             first_of_batch: false,
+            after_cut: false,
             commit: true,
             payload_crc: 0,
         }
@@ -158,11 +164,13 @@ impl RecordHeader {
     /// Appends the header to `out`, as it stands at `offset` of its segment.
     pub(crate) fn encode(&self, salt: u64, offset: u32, out: &mut Vec<u8>) {
         let mut bytes = [0; RECORD_HEADER as usize];
-        let flags = if self.first_of_batch {
-            FIRST_OF_BATCH
-        } else {
-            0
-        } | if self.commit { COMMIT } else { 0 };
+        let flags = [
+            (self.first_of_batch, FIRST_OF_BATCH),
+            (self.commit, COMMIT),
+            (self.after_cut, AFTER_CUT),
+        ];
+        let set = flags.iter().filter(|(is_set, _)| *is_set);
+        let flags = set.fold(0, |flags, (_, flag)| flags | flag);
         put(&mut bytes, 0, &RECORD_MAGIC.to_le_bytes());
         put(&mut bytes, 4, &self.len.to_le_bytes());
         put(&mut bytes, 8, &self.seq.to_le_bytes());
@@ -187,6 +195,7 @@ impl RecordHeader {
             seq: u64_at(bytes, 8),
             key: u16_at(bytes, 16),
             first_of_batch: flags & FIRST_OF_BATCH != 0,
+            after_cut: flags & AFTER_CUT != 0,
             commit: flags & COMMIT != 0,
             payload_crc: u32_at(bytes, 20),
         };

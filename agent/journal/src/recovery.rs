@@ -354,6 +354,7 @@ fn scan<S: Storage>(
     let mut holes: Vec<Hole> = Vec::new();
     let mut expected = head + 1;
     let mut proven_below = head + 1;
+    let mut unproven = Vec::new();
     for place in 0..stream.segments.len() {
         let next = stream.segments.get(place + 1);
         let seq_end = next.map_or(u64::MAX, |next| next.header.first_seq);
@@ -369,7 +370,7 @@ fn scan<S: Storage>(
         let end = scan_segment(
             storage,
             &mut segment,
-            seq_end,
+            (seq_end, proven_below),
             &mut |step, payload| match step {
                 Step::Record(record) if record.seq > head => {
                     recovery.records += 1;
@@ -393,6 +394,7 @@ fn scan<S: Storage>(
             },
         )?;
         expected = end.expected.max(first_seq);
+        unproven.extend(end.unproven);
         proven_below = proven_below.max(end.proven_below).max(first_seq);
         segment.sealed |= !is_last || expected <= head;
         if let Some(slot) = stream.segments.get_mut(place) {
@@ -411,8 +413,12 @@ fn scan<S: Storage>(
             first,
             last,
             place,
-            maybe_unsynced: last >= proven_below,
+            maybe_unsynced: last >= proven_below
+                || unproven
+                    .iter()
+                    .any(|(from, before)| (*from..*before).contains(&last)),
         };
+        stream.after_cut |= last >= proven_below;
         note_damage(stream, damage, recovery);
         if stream.id == StreamId::LEDGER {
             doubt(storage, stream, index, damage, recovery)?;
@@ -433,12 +439,14 @@ fn take_for_scan(segment: &mut Segment) -> Segment {
 struct ScanEnd {
     expected: u64,
     proven_below: u64,
+    unproven: Vec<(u64, u64)>,
 }
 
+/// `seq_end` as in [`Range`]; `proven_below` is what earlier segments say.
 fn scan_segment<S: Storage>(
     storage: &S,
     segment: &mut Segment,
-    seq_end: u64,
+    (seq_end, proven_below): (u64, u64),
     visit: &mut dyn FnMut(Step, &[u8]),
 ) -> Result<ScanEnd, StorageError> {
     let name = segment.name();
@@ -451,6 +459,7 @@ fn scan_segment<S: Storage>(
         seq_end,
     };
     let mut scanner = Scanner::new(storage, &file, range);
+    scanner.proven_below = proven_below;
     while let Some(step) = scanner.next().map_err(StorageError::on("read", &name))? {
         match step {
             Step::Record(record) => {
@@ -468,6 +477,7 @@ fn scan_segment<S: Storage>(
     Ok(ScanEnd {
         expected: scanner.expected,
         proven_below: scanner.proven_below,
+        unproven: scanner.unproven,
     })
 }
 

@@ -85,8 +85,10 @@ pub(crate) struct Scanner<'s, S: Storage> {
     range: Range,
     /// A record that follows a hole and is yielded after it.
     held: Option<Located>,
-    /// Every sequence below this is known to have been durable.
+    /// Every sequence below this is known to have been durable, but for those of `unproven`.
     pub(crate) proven_below: u64,
+    /// Sequences, from one up to before another, that a batch says it proves nothing about.
+    pub(crate) unproven: Vec<(u64, u64)>,
     /// Where the last batch found starts: from here on nothing proves that a sync succeeded.
     pub(crate) batch_offset: u32,
     /// Where the last valid header or payload ended.
@@ -108,6 +110,7 @@ impl<'s, S: Storage> Scanner<'s, S> {
             range,
             held: None,
             proven_below: 0,
+            unproven: Vec::new(),
             batch_offset: range.offset,
             valid_end: range.offset,
             expected: range.seq,
@@ -129,6 +132,9 @@ impl<'s, S: Storage> Scanner<'s, S> {
                 return Ok(None);
             }
             if header.first_of_batch {
+                if header.after_cut {
+                    self.unproven.push((self.proven_below, header.seq));
+                }
                 self.proven_below = self.proven_below.max(header.seq);
                 self.batch_offset = offset;
             }

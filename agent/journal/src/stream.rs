@@ -42,6 +42,9 @@ pub(crate) struct Stream<F> {
     pub(crate) newest: BTreeMap<u16, (u64, u32)>,
     /// Records lost to damage and not yet acknowledged.
     pub(crate) damaged_records: u64,
+    /// Damage was found that may be a write cut short, and nothing was written since: the next batch
+    /// says so, or it would stand as proof that what was cut had been durable.
+    pub(crate) after_cut: bool,
 }
 
 /// What one write to the device carries.
@@ -70,6 +73,7 @@ impl<F> Stream<F> {
             reserved_bytes: 0,
             newest: BTreeMap::new(),
             damaged_records: 0,
+            after_cut: false,
         }
     }
 
@@ -258,7 +262,7 @@ impl<F> Stream<F> {
             return Ok(());
         };
         let name = segment.name();
-        let batch = encode(segment, &self.pending);
+        let batch = encode(segment, &self.pending, self.after_cut);
         let fresh = segment.end == DATA_START;
         let write = |offset: u32, bytes: &[u8]| {
             storage
@@ -294,6 +298,7 @@ impl<F> Stream<F> {
             return;
         };
         segment.end = batch.end;
+        self.after_cut = false;
         for &(seq, offset) in &batch.places {
             segment.note(seq, offset);
             if let Some(record) = self.pending.pop_front() {
@@ -326,7 +331,7 @@ fn zeros(from: u32, to: u32) -> impl Iterator<Item = (u32, &'static [u8])> {
 }
 
 /// Encodes records from the front of `pending` until the segment is full, and a commit.
-fn encode(segment: &Segment, pending: &VecDeque<Pending>) -> Batch {
+fn encode(segment: &Segment, pending: &VecDeque<Pending>, after_cut: bool) -> Batch {
     let salt = segment.header.salt;
     let mut batch = Batch {
         bytes: Vec::new(),
@@ -341,11 +346,9 @@ fn encode(segment: &Segment, pending: &VecDeque<Pending>) -> Batch {
         }
         room -= stride;
         let first = batch.places.is_empty();
-        RecordHeader::record(salt, record.seq, record.key, &record.payload, first).encode(
-            salt,
-            batch.end,
-            &mut batch.bytes,
-        );
+        let mut header = RecordHeader::record(salt, record.seq, record.key, &record.payload, first);
+        header.after_cut = first && after_cut;
+        header.encode(salt, batch.end, &mut batch.bytes);
         batch.bytes.extend_from_slice(&record.payload);
         batch.places.push((record.seq, batch.end));
         batch.end += stride;

@@ -13,7 +13,8 @@ use std::collections::BTreeMap;
 
 use common::{cases, config, payload_of, random, salts, seed};
 use holdfast_journal::{
-    Entry, FORMAT_VERSION, GapReason, Journal, OpenError, Recovery, SimStorage, Storage, StreamId,
+    Damage, Entry, FORMAT_VERSION, GapReason, Journal, OpenError, Recovery, SimStorage, Storage,
+    StreamId,
 };
 
 fn reopen(storage: &SimStorage, seed: u64) -> (Journal<SimStorage>, Recovery) {
@@ -338,5 +339,57 @@ fn files_of_a_newer_version_are_named_and_left_untouched() {
             if *named == file.name && *found == FORMAT_VERSION + 1 && *supported == FORMAT_VERSION)
         );
         assert_eq!(storage.changes(), before);
+    }
+}
+
+/// The ledger's segment in which some bytes stand, and where they end.
+fn end_of(storage: &SimStorage, part: &[u8]) -> (String, usize) {
+    let names = segments(storage).into_iter().map(|(name, _)| name);
+    let mut found = names.filter_map(|name| {
+        let bytes = storage.contents(&name).unwrap();
+        let at = bytes
+            .windows(part.len())
+            .position(|window| window == part)?;
+        Some((name, at + part.len()))
+    });
+    found.next().unwrap()
+}
+
+#[test]
+fn what_a_power_cut_tore_casts_no_doubt_also_once_more_was_written() {
+    // The next record goes behind the torn one, or into a segment of its own.
+    for next_bytes in [10, 15_400] {
+        let storage = SimStorage::new();
+        let (mut journal, _) = reopen(&storage, 1);
+        for (name, value) in [(&b"first"[..], [5; 20]), (b"second", [6; 20])] {
+            journal.ledger().put(name, &value).unwrap();
+            journal.sync().unwrap();
+        }
+        journal.ledger().put(b"torn", &[7; 900]).unwrap();
+        journal.sync().unwrap();
+        drop(journal);
+        let (name, end) = end_of(&storage, &[7; 900]);
+        let mut bytes = storage.contents(&name).unwrap();
+        bytes[end - 400..].fill(0);
+        storage.overwrite(&name, bytes);
+        for life in 2..6 {
+            let (mut journal, recovery) = reopen(&storage, life);
+            let found = |damage: &Damage| (damage.first, damage.last, damage.maybe_unsynced);
+            let found: Vec<_> = recovery.damaged.iter().map(found).collect();
+            assert_eq!(found, [(3, 3, true)], "life {life}, {next_bytes} bytes");
+            assert!(recovery.doubtful.is_empty(), "life {life}");
+            let key = format!("next {life}");
+            let value = vec![8; next_bytes];
+            journal.ledger().put(key.as_bytes(), &value).unwrap();
+            journal.sync().unwrap();
+        }
+        // What was durable before the cut is still proven to have been.
+        let (name, end) = end_of(&storage, &[6; 20]);
+        let mut bytes = storage.contents(&name).unwrap();
+        bytes[end - 10..end].fill(0);
+        storage.overwrite(&name, bytes);
+        let (_, recovery) = reopen(&storage, 9);
+        assert!(!recovery.damaged[0].maybe_unsynced);
+        assert_eq!(recovery.doubtful, [b"first"]);
     }
 }
