@@ -42,6 +42,10 @@ const EVENTS_MAX: usize = 64;
 /// Told to stop, the process ends within this, whatever the disk does: longer than the core gives
 /// to running steps, and shorter than an init system's patience.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How often, and how long apart, a directory is tried that another holds: 2 s, where `status` has it
+/// for milliseconds.
+const HELD_TRIES: u32 = 100;
+const HELD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What tasks tell the loop.
 #[derive(Debug)]
@@ -123,7 +127,11 @@ struct Node {
 /// Takes the state directory and restores the core from it.
 fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
     // Before anything is read: whoever holds it may be replacing the identity.
-    let held = state.hold()?;
+    let mut tries = 0..HELD_TRIES;
+    let held = state.hold_after(|| {
+        std::thread::sleep(HELD_PAUSE);
+        tries.next().is_some()
+    })?;
     let identity = state.identity()?;
     let place = state.journal_of(&identity)?;
     let bridges = match &*settings.bridges {

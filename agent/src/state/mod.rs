@@ -196,6 +196,20 @@ impl StateDir {
         }
     }
 
+    /// As [`Self::hold`], again and again while another has it and `again` says so: a verb that only
+    /// looks has it for moments, and must not keep the agent from starting.
+    ///
+    /// # Errors
+    /// As [`Self::hold`].
+    pub fn hold_after(&self, mut again: impl FnMut() -> bool) -> Result<Held, StateError> {
+        loop {
+            match self.hold() {
+                Err(StateError::InUse { .. }) if again() => {}
+                held => return held,
+            }
+        }
+    }
+
     /// The identity.
     ///
     /// # Errors

@@ -114,6 +114,22 @@ fn a_relative_directory_holds_wherever_a_script_goes() {
 }
 
 #[test]
+fn who_holds_the_directory_for_a_moment_is_waited_for() {
+    let (_home, state) = state();
+    let mut looker = Some(state.hold().unwrap());
+    let held = state.hold_after(|| looker.take().is_some());
+    held.unwrap();
+    let _stays = state.hold().unwrap();
+    let mut tries = 0;
+    let refused = state.hold_after(|| {
+        tries += 1;
+        tries < 3
+    });
+    assert!(matches!(refused, Err(StateError::InUse { .. })));
+    assert_eq!(tries, 3);
+}
+
+#[test]
 fn one_process_at_a_time_holds_the_directory() {
     let (_home, state) = state();
     let held = state.hold().unwrap();
