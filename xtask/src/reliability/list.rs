@@ -59,6 +59,13 @@ pub(super) const PROOFS: &[Proof] = &[
         "kill",
         "killed_agents_lose_nothing_and_start_nothing_twice",
     ),
+    // Its tests take a machine that the chore makes.
+    Proof {
+        point: 3,
+        name: "power-cuts",
+        run: Run::Chore(&["guest"], &["guest"]),
+        build: Build::Debug,
+    },
     test(
         1,
         "kill-each-call",
