@@ -23,11 +23,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Runs at once: an agent that is told what to do mostly waits.
-const WORKERS: usize = 4;
+const WORKERS: usize = 6;
 /// What stands before the fault in a line of the tracer's log.
 const INJECTED: &str = "\t! ";
 /// A fault that lasts is repaired so long after it was first met.
 const LASTS: Duration = Duration::from_secs(1);
+/// Longer than the command that ends without the link takes.
+const WITHOUT_LINK: Duration = Duration::from_secs(5);
 /// A service manager's wait before it starts again what has ended; that of the packaged unit.
 const RESTART: Duration = Duration::from_secs(2);
 const RESUMES_WITHIN_S: f64 = 5.0;
@@ -139,8 +141,10 @@ impl<'a> Run<'a> {
         self.until("the next one runs", |run| run.began("c") || run.all_ended());
         self.link.cut();
         gate.open().unwrap();
+        let cut = Instant::now();
         self.until("it has ended without the link", |run| {
-            run.began("end") || run.revived > revived
+            // A step whose files could not be made leaves no mark.
+            run.began("end") || run.revived > revived || cut.elapsed() > WITHOUT_LINK
         });
         self.link.restore();
         self.until("its end has arrived", |run| run.all_ended());
@@ -150,7 +154,11 @@ impl<'a> Run<'a> {
         self.send("d", &last);
         self.until("the last one has ended", |run| run.all_ended());
         if matches!(self.fault, Fault::Lasting(..)) && self.met_at.is_some() {
-            self.until("work has gone on", |run| run.resumed.is_some());
+            let more = self.marks.line("e");
+            self.send("e", &more);
+            self.until("work has gone on", |run| {
+                run.resumed.is_some() && run.all_ended()
+            });
         }
         self.agent.stop().unwrap();
         self.judge()
@@ -318,9 +326,6 @@ fn tracer(folder: &Path, fault: Fault) -> Vec<String> {
 
 /// Plays each fault's run, several at once; outcomes in the order of their ends.
 fn play_all(world: &World, faults: &[Fault]) -> Vec<(Fault, Outcome)> {
-    // A registration that breaks off may have been counted.
-    let limit = (faults.len() * 2 + 1).to_string();
-    let activation = world.bridge.activation(&["--limit", &limit]).unwrap();
     let next = AtomicUsize::new(0);
     let outcomes = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -332,6 +337,8 @@ fn play_all(world: &World, faults: &[Fault]) -> Vec<(Fault, Outcome)> {
                     let Some(fault) = faults.get(number) else {
                         return;
                     };
+                    // A registration that breaks off may have been counted.
+                    let activation = world.bridge.activation(&["--limit", "5"]).unwrap();
                     let run = Run::new(world, &link, number, *fault);
                     let outcome = run.play(&activation);
                     if number % 50 == 49 {

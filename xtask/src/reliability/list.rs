@@ -81,11 +81,25 @@ pub(super) const PROOFS: &[Proof] = &[
         "errors_of_the_disk_are_never_told_as_success_and_work_goes_on_after_them",
     ),
     test(
+        4,
+        "damaged-journals",
+        E2E,
+        "damaged",
+        "an_agent_starts_on_every_damaged_journal_and_says_what_is_missing",
+    ),
+    test(
         5,
         "queue",
         E2E,
         "queue",
         "results_queued_offline_arrive_once_and_in_order",
+    ),
+    test(
+        6,
+        "offline",
+        E2E,
+        "offline",
+        "three_days_offline_fit_into_a_journal_of_8_mib",
     ),
     Proof {
         point: 7,
