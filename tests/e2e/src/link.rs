@@ -4,7 +4,7 @@
 
 use anyhow::{Context as _, Result};
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,7 +48,15 @@ impl Link {
     /// # Errors
     /// When no port can be bound on loopback.
     pub fn to(target: SocketAddr) -> Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        Self::at(IpAddr::V4(Ipv4Addr::LOCALHOST), target)
+    }
+
+    /// As [`Self::to`], entered at another address of this machine.
+    ///
+    /// # Errors
+    /// When no port can be bound there.
+    pub fn at(entrance: IpAddr, target: SocketAddr) -> Result<Self> {
+        let free = TcpListener::bind((entrance, 0))?.local_addr()?;
         // Bound by its number, the port stays ours while nobody listens on it.
         let listener = TcpListener::bind(free).context("binding the link")?;
         let address = listener.local_addr()?;

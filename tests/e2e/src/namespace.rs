@@ -109,6 +109,54 @@ impl Namespace {
             .to_vec()
     }
 
+    /// Makes the cable slow and lossy both ways: so many bits a second leave each end, and of what arrives at
+    /// the other one so many of a hundred packets are lost. By `tbf` and nftables, which more kernels have
+    /// than `netem`.
+    ///
+    /// # Errors
+    /// When `tc` or `nft` is missing, or the kernel refuses.
+    pub fn shape(&self, kilobits: u32, loss_percent: u32) -> Result<()> {
+        for (end, inside) in [(ENDS[0], false), (ENDS[1], true)] {
+            // Room for two seconds, as a modem has it.
+            let script = format!(
+                "tc qdisc replace dev {end} root tbf rate {kilobits}kbit burst 1600 latency 2s
+                 nft add table inet lossy
+                 nft add chain inet lossy arrives '{{ type filter hook input priority 0; }}'
+                 nft add rule inet lossy arrives iifname {end} numgen random mod 100 '<' {loss_percent} counter drop"
+            );
+            let wrapper = if inside { self.wrapper() } else { Vec::new() };
+            let mut words = wrapper
+                .iter()
+                .map(String::as_str)
+                .chain(["sh", "-ec", &script]);
+            let mut command = Command::new(words.next().unwrap_or("sh"));
+            Exit::of(command.args(words))?
+                .success()
+                .context("`tc` (iproute2) with tbf and `nft` (nftables) with numgen are needed")?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that have left the agent's end and the bridge's, packet headers and repeats included.
+    ///
+    /// # Errors
+    /// When the counters cannot be read.
+    pub fn sent_bytes(&self) -> Result<u64> {
+        // Not /sys: that shows the devices of the network in which it was mounted.
+        let devices = std::fs::read_to_string("/proc/self/net/dev")?;
+        let counters = devices
+            .lines()
+            .find_map(|line| line.trim().strip_prefix(ENDS[0])?.strip_prefix(':'))
+            .context("the cable's end among the devices")?;
+        let counters: Vec<u64> = counters
+            .split_whitespace()
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
+        // Received come first, sent after eight columns.
+        let both = [counters.first(), counters.get(8)];
+        Ok(both.into_iter().flatten().sum())
+    }
+
     /// Pulls the cable at the bridge's end: packets vanish, connections are not told.
     ///
     /// # Errors
@@ -123,6 +171,13 @@ impl Namespace {
     /// When the kernel refuses.
     pub fn restore(&self) -> Result<()> {
         ip(&["link", "set", ENDS[0], "up"])
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // The kernel would do so later; the next cable has the same name.
+        let _ = ip(&["link", "del", ENDS[0]]);
     }
 }
 

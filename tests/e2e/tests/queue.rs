@@ -8,11 +8,13 @@
     reason = "a test fails by panicking"
 )]
 
-use holdfast_e2e::commands::{self, Gate, Marks, text};
+#[path = "support/order.rs"]
+mod order;
+
+use holdfast_e2e::commands::{self, Gate, Marks};
 use holdfast_e2e::figures::{self, Bound};
-use holdfast_e2e::{AgentOptions, PATIENCE, World, cases, say, until};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use holdfast_e2e::{AgentOptions, PATIENCE, World, cases, until};
+use serde_json::json;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -62,7 +64,7 @@ fn results_queued_offline_arrive_once_and_in_order() {
     let ran = marks.all().unwrap();
     world.link.restore();
     let restored = Instant::now();
-    until_drained_in_order(&world, &commands, &ran);
+    order::until_drained(&world, &commands, &ran);
     let drained = restored.elapsed().as_secs_f64();
     figures::record("results queued offline", count as f64, "", Bound::None);
     figures::record("link-up to drained, loopback", drained, "s", Bound::None);
@@ -76,41 +78,4 @@ fn results_queued_offline_arrive_once_and_in_order() {
         Ok((status["queues"][0]["records"] == 0).then_some(()))
     })
     .unwrap();
-}
-
-/// Watches the results come. A sweep reads the newest results first, so that what it reads later is
-/// at least as new: it must never find a result open that was queued before one it found arrived.
-fn until_drained_in_order(world: &World, commands: &[String], ran: &[String]) {
-    let place: BTreeMap<&str, usize> = ran
-        .iter()
-        .enumerate()
-        .map(|(place, number)| (commands[number.parse::<usize>().unwrap()].as_str(), place))
-        .collect();
-    let mut sweeps = 0;
-    until("every result has arrived", Duration::from_secs(600), || {
-        sweeps += 1;
-        let mut newest_arrived = None;
-        let mut arrived = 0;
-        for invocation in commands::invocations(&world.api, &Value::Null)? {
-            let Some(place) = place.get(text(&invocation, "CommandId")) else {
-                continue;
-            };
-            let status = text(&invocation, "Status");
-            if commands::is_terminal(status) {
-                assert_eq!(status, "Success", "{invocation}");
-                arrived += 1;
-                newest_arrived = newest_arrived.max(Some(*place));
-            } else {
-                assert!(
-                    newest_arrived.is_none_or(|newest| newest < *place),
-                    "result {place} is not here, but {newest_arrived:?} is"
-                );
-            }
-        }
-        Ok((arrived == commands.len()).then_some(()))
-    })
-    .unwrap();
-    say(format!(
-        "order checked in {sweeps} sweeps while results arrived"
-    ));
 }

@@ -95,6 +95,20 @@ pub(super) const PROOFS: &[Proof] = &[
         "results_queued_offline_arrive_once_and_in_order",
     ),
     test(
+        5,
+        "flaps",
+        E2E,
+        "lossy",
+        "results_come_once_and_in_order_over_a_slow_link_that_loses_packets_and_flaps",
+    ),
+    test(
+        5,
+        "slow-link",
+        E2E,
+        "lossy",
+        "a_slow_link_that_loses_packets_is_used_as_well_as_tcp_can",
+    ),
+    test(
         6,
         "offline",
         E2E,

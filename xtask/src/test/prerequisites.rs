@@ -15,6 +15,7 @@ const PACKAGES: &[Wanted] = &[
     ("openssh-client", "signatures of the packages' checksums"),
     ("rpm", "the rpm inventory's test root"),
     ("iproute2", "network namespaces of the link tests"),
+    ("nftables", "links that lose packets"),
     ("strace", "disks that do not answer"),
     ("lz4", "compressed lists of the patch scan's tests"),
     ("zstd", "compressed lists of the patch scan's tests"),
