@@ -87,7 +87,10 @@ pub(crate) fn run() -> Result<()> {
 }
 
 pub(crate) fn workspace_root() -> Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // cargo tells it to what it runs; what was built may have moved since.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest)
         .parent()
         .map(Path::to_owned)
         .context("xtask stands in the workspace")
