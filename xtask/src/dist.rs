@@ -3,6 +3,7 @@
 
 mod check;
 mod compile;
+mod layout;
 mod options;
 mod packages;
 mod road;
@@ -210,7 +211,10 @@ fn check(root: &Path, built: &[Built], budgets: &Budgets) -> Result<()> {
                 continue;
             };
             let bytes = std::fs::read(program).with_context(|| program.display().to_string())?;
-            let found = check::faults(&bytes, bytes_max, &folders)?;
+            let mut found = check::faults(&bytes, bytes_max, &folders)?;
+            if *program == built.agent {
+                found.extend(layout::fault(&bytes)?);
+            }
             let shown = program.strip_prefix(root).unwrap_or(program).display();
             faults.extend(found.iter().map(|fault| format!("{shown}: {fault}")));
         }
@@ -218,6 +222,6 @@ fn check(root: &Path, built: &[Built], budgets: &Budgets) -> Result<()> {
     if !faults.is_empty() {
         bail!("not fit to ship:\n{}", faults.join("\n"));
     }
-    say("==> checked: sizes, linkage, and that no program names this machine's folders");
+    say("==> checked: sizes, linkage, layout, and that no program names this machine's folders");
     Ok(())
 }

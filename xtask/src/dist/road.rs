@@ -2,6 +2,7 @@
 //! standard library too. Says which was taken, and installs what it needs.
 //! Never changes the machine's default toolchain, and never commits a flag to cargo's configuration.
 
+use super::layout;
 use crate::install::{self, Wanted, quiet};
 use crate::progress;
 use anyhow::{Context as _, Result, bail};
@@ -149,6 +150,7 @@ impl Tools {
         match self.road {
             Road::Rustup => {
                 command.env("CARGO", env!("CARGO"));
+                flags.push(layout::flag(root));
             }
             Road::Debian => {
                 command
@@ -160,10 +162,11 @@ impl Tools {
                     .args(["-Z", "build-std-features=optimize_for_size"]);
                 // zig brings the C library that rustup's targets carry with them.
                 flags.push("-Clink-self-contained=no".into());
+                flags.push(layout::flag(root));
                 flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
             }
         }
-        // The same for C code.
+        // No unwinder's tables in C code either.
         command.env(
             "CFLAGS",
             "-fno-asynchronous-unwind-tables -fno-unwind-tables",
