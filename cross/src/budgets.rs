@@ -42,8 +42,14 @@ pub struct Idle {
     /// That of the libraries alone; held to nothing.
     #[serde(default)]
     pub pss_mib_floor: Option<f64>,
+    /// Of it what no file backs: heap, stacks, and what was written of the program's data; MiB.
+    pub anonymous_mib: f64,
     /// Threads.
     pub threads: u32,
+    /// Times that it wakes up.
+    pub wakeups_per_hour: f64,
+    /// Bytes within TLS and its records, both ways; TCP's and IP's headers come on top.
+    pub tls_bytes_per_hour: f64,
 }
 
 /// What a patch scan may cost beside `apt list --upgradable` in the same run.
@@ -103,6 +109,8 @@ mod tests {
         for (triple, bytes) in &budgets.minimal.size_bytes {
             assert!(*bytes < budgets.agent.size_bytes(triple).unwrap());
         }
-        assert!(budgets.minimal.idle.pss_mib < budgets.agent.idle.pss_mib);
+        let (minimal, whole) = (&budgets.minimal.idle, &budgets.agent.idle);
+        assert!(minimal.pss_mib < whole.pss_mib);
+        assert!(minimal.anonymous_mib <= whole.anonymous_mib);
     }
 }
