@@ -115,12 +115,26 @@ pub(super) const PROOFS: &[Proof] = &[
         "offline",
         "three_days_offline_fit_into_a_journal_of_8_mib",
     ),
+    test(
+        6,
+        "memory",
+        E2E,
+        "memory",
+        "a_hundred_thousand_records_drain_within_16_mib",
+    ),
     Proof {
         point: 7,
         name: "amplification",
         run: Run::Chore(&["bench", "journal"], &["bench", "journal", "--quick"]),
         build: Build::Debug,
     },
+    test(
+        7,
+        "idle-day",
+        E2E,
+        "idle",
+        "an_idle_day_costs_the_disk_little",
+    ),
     test(
         8,
         "bridge-kills",
