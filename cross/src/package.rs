@@ -28,8 +28,8 @@ pub struct Package {
     pub license: String,
     /// `Name <address>`.
     pub maintainer: String,
-    /// Where to read more.
-    pub homepage: String,
+    /// Where to read more, if there is such a place.
+    pub homepage: Option<String>,
     /// Files, sorted by path.
     pub files: Vec<File>,
     /// What is run when it comes and goes.
@@ -175,7 +175,7 @@ pub(crate) mod tests {
             description: vec!["It has a program.".into(), "And a configuration.".into()],
             license: "Apache-2.0".into(),
             maintainer: "Nobody <nobody@example.org>".into(),
-            homepage: "https://example.org/".into(),
+            homepage: Some("https://example.org/".into()),
             files: vec![
                 file("etc/sample.conf", "a=1\n", 0o644, true),
                 file("usr/bin/sample", "#!/bin/sh\necho sample\n", 0o755, false),

@@ -1,6 +1,6 @@
 //! Alpine's package (apk, version 2): a control and a data archive, each a gzip member, the control
 //! naming the digest of the data.
-//! Never signed here: apk is told to take it by its checksum, which is signed (docs/install.md).
+//! Never signed here: apk is told to take it, by its checksum, which is signed (docs/install/apk.md).
 
 use super::archive::{Tar, gzip, hex_digest};
 use super::{Package, PackageError, script};
@@ -40,14 +40,15 @@ fn information(package: &Package, architecture: &str, data_sha256: &str) -> Stri
         name,
         version,
         summary,
-        homepage,
         license,
         maintainer,
         epoch_s,
         ..
     } = package;
+    let url = package.homepage.as_ref();
+    let url = url.map_or_else(String::new, |url| format!("url = {url}\n"));
     format!(
-        "pkgname = {name}\npkgver = {version}-r0\npkgdesc = {summary}\nurl = {homepage}\n\
+        "pkgname = {name}\npkgver = {version}-r0\npkgdesc = {summary}\n{url}\
          builddate = {epoch_s}\npackager = {maintainer}\nsize = {}\narch = {architecture}\n\
          origin = {name}\nmaintainer = {maintainer}\nlicense = {license}\ndatahash = {data_sha256}\n",
         package.installed_bytes()

@@ -102,6 +102,15 @@ impl Tar {
         Ok(bytes)
     }
 
+    /// A package's files below `./`.
+    pub(super) fn files(package: &Package) -> Result<Vec<u8>, PackageError> {
+        let mut tar = Self::new(package.epoch_s);
+        for file in &package.files {
+            tar.member(file)?;
+        }
+        tar.finish()
+    }
+
     /// A package's folders and files below `./`.
     pub(super) fn tree(package: &Package) -> Result<Vec<u8>, PackageError> {
         let mut tar = Self::new(package.epoch_s);

@@ -16,6 +16,8 @@ pub struct Subject {
     pub version: String,
     /// `Name <address>`.
     pub maintainer: String,
+    /// Where to read more, if there is such a place.
+    pub homepage: Option<String>,
     /// Of the last commit, seconds since 1970.
     pub epoch_s: u64,
     /// The workspace's changelog.
@@ -35,15 +37,14 @@ pub enum System {
     OpenWrt,
 }
 
-const HOMEPAGE: &str = "https://example.org/holdfast";
 const COPYRIGHT: &str = "\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: holdfast
-Comment: Libraries are linked in; sbom.cdx.json beside the packages names each
- with its version and licence.
+Comment: Libraries are linked in; the bill of materials beside the packages
+ (.cdx.json) names each with its version and licence.
 
 Files: *
-Copyright: 2026 The Holdfast authors
+Copyright: 2026 The Holdfast maintainers
 License: Apache-2.0
  On Debian systems, the licence's full text is in
  /usr/share/common-licenses/Apache-2.0.
@@ -82,10 +83,17 @@ pub fn agent(subject: &Subject, system: System) -> Result<Package, PackageError>
             "etc/init.d/holdfast-agent",
             include_bytes!("../../packages/agent/holdfast-agent.openrc"),
         )],
-        System::OpenWrt => vec![program(
-            "etc/init.d/holdfast-agent",
-            include_bytes!("../../packages/agent/holdfast-agent.procd"),
-        )],
+        System::OpenWrt => vec![
+            program(
+                "etc/init.d/holdfast-agent",
+                include_bytes!("../../packages/agent/holdfast-agent.procd"),
+            ),
+            // What an upgrade of the whole system (sysupgrade) keeps.
+            plain(
+                "lib/upgrade/keep.d/holdfast-agent",
+                include_bytes!("../../packages/agent/holdfast-agent.keep"),
+            ),
+        ],
     });
     let mut scripts = service_scripts(name, system);
     // The node's identity and what it has not delivered; a package that only goes leaves them.
@@ -167,7 +175,7 @@ fn package(
         description: description.iter().map(|&text| text.to_owned()).collect(),
         license: "Apache-2.0".to_owned(),
         maintainer: subject.maintainer.clone(),
-        homepage: HOMEPAGE.to_owned(),
+        homepage: subject.homepage.clone(),
         files,
         scripts,
         epoch_s: subject.epoch_s,
@@ -302,8 +310,9 @@ fn service_scripts(name: &str, system: System) -> Scripts {
         }
         System::OpenWrt => {
             scripts.installed = format!("/etc/init.d/{name} enable\n");
-            scripts.upgraded =
-                format!("[ ! -e /var/lib/holdfast/identity.json ] || /etc/init.d/{name} restart\n");
+            scripts.upgraded = format!(
+                "[ ! -e /etc/holdfast/state/identity.json ] || /etc/init.d/{name} restart\n"
+            );
             scripts.removing =
                 format!("/etc/init.d/{name} stop || true\n/etc/init.d/{name} disable || true\n");
         }
@@ -324,6 +333,7 @@ mod tests {
             }],
             version: "0.1.0".into(),
             maintainer: "Nobody <nobody@example.org>".into(),
+            homepage: None,
             epoch_s: 1_700_000_000,
             changelog: b"# Changelog\n".to_vec(),
         }

@@ -70,15 +70,17 @@ fn stanza(package: &Package, architecture: &str) -> String {
         version,
         summary,
         maintainer,
-        homepage,
         ..
     } = package;
     let mut text = format!(
         "Package: {name}\nVersion: {version}\nArchitecture: {architecture}\n\
-         Maintainer: {maintainer}\nInstalled-Size: {}\nSection: admin\nPriority: optional\n\
-         Homepage: {homepage}\nDescription: {summary}\n",
+         Maintainer: {maintainer}\nInstalled-Size: {}\nSection: admin\nPriority: optional\n",
         package.installed_bytes().div_ceil(1024)
     );
+    if let Some(homepage) = &package.homepage {
+        text += &format!("Homepage: {homepage}\n");
+    }
+    text += &format!("Description: {summary}\n");
     for (at, paragraph) in package.description.iter().enumerate() {
         if at > 0 {
             text += " .\n";

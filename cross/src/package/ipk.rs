@@ -49,8 +49,9 @@ fn control(package: &Package, architecture: &str) -> Result<Vec<u8>, PackageErro
     }
     // An image is built with these run on the machine that builds it: then nothing is to be started.
     let here = "[ -z \"${IPKG_INSTROOT:-}\" ] || exit 0\n";
-    // opkg calls `prerm` before an upgrade too, and says so.
-    let removing = "[ \"${1:-}\" != upgrade ] || exit 0\n";
+    // opkg calls these at an upgrade too: upstream's says so as dpkg does, OpenWrt's in a variable.
+    let removing =
+        "[ \"${1:-}\" != upgrade ] || exit 0\n[ \"${PKG_UPGRADE:-0}\" != 1 ] || exit 0\n";
     for (file, before, lines) in [
         (
             "./postinst",

@@ -1,5 +1,5 @@
 //! RPM's package, version 4: a lead, a header of digests, a header of tags, and a cpio in gzip.
-//! Never a signature of its own: the checksums of all packages are signed together.
+//! Never a signature of its own: rpm's own tool adds one (docs/install/source.md).
 
 use super::archive::{gzip, hex_digest};
 use super::deb::wrapped;
@@ -99,7 +99,9 @@ fn tags(package: &Package, architecture: &str, payload: &[u8]) -> Result<Header,
     header.push(1014, text(&package.license));
     header.push(1015, text(&package.maintainer));
     header.push(1016, Value::Translated("System Environment/Daemons".into()));
-    header.push(1020, text(&package.homepage));
+    if let Some(homepage) = &package.homepage {
+        header.push(1020, text(homepage));
+    }
     header.push(1021, text("linux"));
     header.push(1022, text(architecture));
     header.push(
