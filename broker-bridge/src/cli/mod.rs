@@ -9,6 +9,7 @@ mod backup;
 mod document;
 mod error;
 mod node;
+mod notify;
 mod output;
 mod output_verb;
 mod serve;

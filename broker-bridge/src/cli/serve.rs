@@ -79,7 +79,9 @@ impl Serve {
                     "mqtt": addresses.mqtt.to_string(),
                     "pid": addresses.pid,
                 });
-                Ok(output.value(&line, &json)?)
+                output.value(&line, &json)?;
+                super::notify::ready();
+                Ok(())
             },
             async {
                 // The task that listens for signals never ends without a word.
