@@ -65,7 +65,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
         check(&root, &built, &budgets)?;
     }
     if options.packages {
-        packages::write(&root, &built, options.check)?;
+        packages::write(&root, &built, &options)?;
         packages::seal(&root, options.sign.as_deref())?;
     }
     if options.smoke {

@@ -28,7 +28,7 @@ cargo xtask <chore>
                                  full counts unless --quick
   bench --size                   show what is in the agent, by crate and by feature
   dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
-       [--packages [--sign KEY]] [--twice] [--minimal] [--only-agent]
+       [--packages [--sign KEY] [--sign-rpm NAME]] [--twice] [--minimal] [--only-agent]
                                  build the static programs that are shipped, into dist/
   guest [TEST…]                  boot a whole machine under qemu, cut its power, kill it
   sim --seed N [--without A,B] [--trace]

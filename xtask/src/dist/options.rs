@@ -28,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) packages: bool,
     /// The key that signs the checksums, as `ssh-keygen` makes one.
     pub(crate) sign: Option<PathBuf>,
+    /// The OpenPGP key that signs the rpm packages, as gpg names it.
+    pub(crate) sign_rpm: Option<String>,
     /// Build each agent a second time elsewhere and compare.
     pub(crate) twice: bool,
 }
@@ -64,12 +66,16 @@ impl Options {
                 Long("smoke") => options.smoke = true,
                 Long("packages") => options.packages = true,
                 Long("sign") => options.sign = Some(arguments.value()?.into()),
+                Long("sign-rpm") => options.sign_rpm = Some(arguments.value()?.string()?),
                 Long("twice") => options.twice = true,
                 Short(_) | Long(_) | Value(_) => return Err(argument.unexpected().into()),
             }
         }
         if options.packages && options.minimal {
             bail!("--packages are of the whole agent: leave --minimal out");
+        }
+        if options.sign_rpm.is_some() && !options.packages {
+            bail!("--sign-rpm signs what --packages writes: give both");
         }
         if options.sign.is_some() && !options.packages {
             bail!("--sign signs the checksums of --packages: give both");

@@ -3,150 +3,147 @@
 //! Never signs with a key of its own: the release's key comes as a file.
 
 mod bill;
+mod lint;
+mod openpgp;
+mod seal;
 mod trial;
 
 use super::compile::{self, Program};
+use super::options::Options;
 use super::{Built, is_native};
 use crate::say;
 use anyhow::{Context as _, Result, ensure};
 use holdfast_cross::package::contents::{self, Subject, System};
 use holdfast_cross::package::manual::Verb;
-use holdfast_cross::package::{Package, apk, deb, ipk, rpm, tarball};
-use std::path::{Path, PathBuf};
+use holdfast_cross::package::{apk, deb, ipk, rpm, tarball};
+pub(super) use seal::seal;
+use std::path::Path;
 use std::process::Command;
 
-/// Who is named as maintainer where nobody says otherwise.
-const MAINTAINER: &str = "The Holdfast authors <holdfast@example.org>";
-const AGENT_VERBS: [&str; 6] = [
-    "register",
-    "run",
-    "status",
-    "inventory",
-    "patch scan",
-    "document run",
-];
-const SUMS: &str = "SHA256SUMS";
-/// What a signature of ours is for (`ssh-keygen -Y`).
-const NAMESPACE: &str = "holdfast-release";
+/// What one target's packages are made from, and their bytes by name.
+struct Packed {
+    agent: Subject,
+    bridge: Option<Subject>,
+    files: Vec<(String, Vec<u8>)>,
+}
 
-/// Writes every package of what was built; with `check`, tries them too.
+/// Writes every package of what was built; with `--check`, tries them too.
 ///
 /// # Errors
 /// When one cannot be written, or does not install, upgrade or go as it should.
-pub(super) fn write(root: &Path, built: &[Built], check: bool) -> Result<()> {
+pub(super) fn write(root: &Path, built: &[Built], options: &Options) -> Result<()> {
     say("==> packages");
     for built in built {
         let folder = built.agent.parent().context("the target's folder")?;
-        let architectures = &built.target.packages;
-        let agent = subject(root, built, &built.agent, Program::Agent)?;
-        let version = &agent.version;
-        let package = |system| contents::agent(&agent, system);
-        let mut files = vec![
-            (
-                format!("holdfast-agent_{version}_{}.deb", architectures.deb),
-                deb::write(&package(System::Debian)?, &architectures.deb)?,
-            ),
-            (
-                format!("holdfast-agent-{version}-1.{}.rpm", architectures.rpm),
-                rpm::write(&package(System::Rpm)?, &architectures.rpm)?,
-            ),
-            (
-                format!("holdfast-agent_{version}_{}.ipk", architectures.ipk),
-                ipk::write(&package(System::OpenWrt)?, &architectures.ipk)?,
-            ),
-            (
-                format!("holdfast-agent-{version}-r0.{}.apk", architectures.apk),
-                apk::write(&package(System::Alpine)?, &architectures.apk)?,
-            ),
-            (
-                format!("holdfast-agent-{version}-{}.tar.gz", built.target.triple),
-                tarball::write(&package(System::Rpm)?)?,
-            ),
-        ];
-        if let Some(bridge) = &built.bridge {
-            let bridge = subject(root, built, bridge, Program::Bridge)?;
-            let package = |system| contents::bridge(&bridge, system);
-            files.extend([
-                (
-                    format!("holdfast-bridge_{version}_{}.deb", architectures.deb),
-                    deb::write(&package(System::Debian)?, &architectures.deb)?,
-                ),
-                (
-                    format!("holdfast-bridge-{version}-1.{}.rpm", architectures.rpm),
-                    rpm::write(&package(System::Rpm)?, &architectures.rpm)?,
-                ),
-                (
-                    format!("holdfast-bridge-{version}-{}.tar.gz", built.target.triple),
-                    tarball::write(&package(System::Rpm)?)?,
-                ),
-            ]);
-        }
-        for (name, bytes) in &files {
+        let packed = pack(root, built)?;
+        forget(folder)?;
+        for (name, bytes) in &packed.files {
             let path = folder.join(name);
             std::fs::write(&path, bytes).with_context(|| path.display().to_string())?;
             say(format!("    {name}: {} B", bytes.len()));
+            if let Some(key) = options
+                .sign_rpm
+                .as_deref()
+                .filter(|_| name.ends_with(".rpm"))
+            {
+                openpgp::sign(&path, key, None)?;
+            }
         }
-        if check && is_native(&built.target) {
-            trial::lint(folder, files.iter().map(|(name, _)| name.as_str()))?;
-            trial::debian(root, &agent, &architectures.deb)?;
-            trial::rpm(&agent, &architectures.rpm)?;
+        if options.check {
+            let names = &built.target.packages;
+            if is_native(&built.target) {
+                trial::native(root, folder, &packed, names)?;
+            } else {
+                trial::foreign(root, &packed, built)?;
+            }
+            lint::run(folder, &packed)?;
         }
     }
     bill::write(root)
 }
 
-/// Checksums of everything in `dist/` but symbols; signed where there is a key.
-///
-/// # Errors
-/// When a file cannot be read or the key does not sign.
-pub(super) fn seal(root: &Path, key: Option<&Path>) -> Result<()> {
-    let dist = root.join("dist");
-    let mut names = Vec::new();
-    for folder in [Some(dist.clone())]
-        .into_iter()
-        .flatten()
-        .chain(folders_in(&dist)?)
-    {
-        for entry in std::fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let name = path.strip_prefix(&dist)?.display().to_string();
-            if path.is_file() && !name.starts_with(SUMS) {
-                names.push(name);
-            }
+/// Takes away the packages of an earlier run: what is listed and signed is of this one.
+fn forget(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let package = [".deb", ".rpm", ".ipk", ".apk", ".tar.gz"];
+        if package.iter().any(|suffix| name.ends_with(suffix)) {
+            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
         }
     }
-    names.sort();
-    let output = Command::new("sha256sum")
-        .args(&names)
-        .current_dir(&dist)
-        .output()
-        .context("sha256sum")?;
-    ensure!(output.status.success(), "sha256sum: {}", output.status);
-    let sums = dist.join(SUMS);
-    std::fs::write(&sums, &output.stdout)?;
-    say(format!("==> {} files in dist/{SUMS}", names.len()));
-    let Some(key) = key else {
-        return Ok(());
-    };
-    let signature = sums.with_extension("sig");
-    if signature.exists() {
-        std::fs::remove_file(&signature)?;
-    }
-    crate::cargo::run(
-        &format!("signing with {}", key.display()),
-        Command::new("ssh-keygen")
-            .args(["-Y", "sign", "-n", NAMESPACE, "-f"])
-            .arg(key)
-            .arg(&sums),
-    )
+    Ok(())
 }
 
-fn folders_in(dist: &Path) -> Result<Vec<PathBuf>> {
-    let entries = std::fs::read_dir(dist).with_context(|| dist.display().to_string())?;
-    let paths = entries.map(|entry| Ok(entry?.path()));
-    let folders =
-        paths.filter(|path: &Result<PathBuf>| path.as_ref().map_or(true, |path| path.is_dir()));
-    folders.collect()
+fn pack(root: &Path, built: &Built) -> Result<Packed> {
+    let architectures = &built.target.packages;
+    let triple = &built.target.triple;
+    let agent = subject(root, built, &built.agent, Program::Agent)?;
+    let version = agent.version.clone();
+    let package = |system| contents::agent(&agent, system);
+    let mut files = vec![
+        (
+            format!("holdfast-agent_{version}_{}.deb", architectures.deb),
+            deb::write(&package(System::Debian)?, &architectures.deb)?,
+        ),
+        (
+            format!("holdfast-agent-{version}-1.{}.rpm", architectures.rpm),
+            rpm::write(&package(System::Rpm)?, &architectures.rpm)?,
+        ),
+        (
+            format!("holdfast-agent_{version}_{}.ipk", architectures.ipk),
+            ipk::write(&package(System::OpenWrt)?, &architectures.ipk)?,
+        ),
+        (
+            format!("holdfast-agent-{version}-r0.{}.apk", architectures.apk),
+            apk::write(&package(System::Alpine)?, &architectures.apk)?,
+        ),
+        (
+            format!("holdfast-agent-{version}-{triple}.tar.gz"),
+            tarball::write(&package(System::Rpm)?)?,
+        ),
+    ];
+    let bridge = built.bridge.as_ref();
+    let bridge = bridge.map(|program| subject(root, built, program, Program::Bridge));
+    let bridge = bridge.transpose()?;
+    if let Some(bridge) = &bridge {
+        let package = |system| contents::bridge(bridge, system);
+        files.extend([
+            (
+                format!("holdfast-bridge_{version}_{}.deb", architectures.deb),
+                deb::write(&package(System::Debian)?, &architectures.deb)?,
+            ),
+            (
+                format!("holdfast-bridge-{version}-1.{}.rpm", architectures.rpm),
+                rpm::write(&package(System::Rpm)?, &architectures.rpm)?,
+            ),
+            (
+                format!("holdfast-bridge-{version}-{triple}.tar.gz"),
+                tarball::write(&package(System::Rpm)?)?,
+            ),
+        ]);
+    }
+    Ok(Packed {
+        agent,
+        bridge,
+        files,
+    })
+}
+
+/// What a command printed; failing, its words are the error.
+fn ask(command: &mut Command) -> Result<String> {
+    let output = command
+        .env("LC_ALL", "C.UTF-8")
+        .output()
+        .with_context(|| format!("starting {}", command.get_program().display()))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{command:?}: {}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text)
 }
 
 fn subject(root: &Path, built: &Built, program: &Path, which: Program) -> Result<Subject> {
@@ -154,7 +151,9 @@ fn subject(root: &Path, built: &Built, program: &Path, which: Program) -> Result
         verbs: verbs(built, program, which)?,
         program: std::fs::read(program).with_context(|| program.display().to_string())?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        maintainer: std::env::var("HOLDFAST_MAINTAINER").unwrap_or_else(|_| MAINTAINER.into()),
+        maintainer: std::env::var("HOLDFAST_MAINTAINER")
+            .unwrap_or_else(|_| env!("CARGO_PKG_AUTHORS").to_owned()),
+        homepage: Some(env!("CARGO_PKG_HOMEPAGE").to_owned()).filter(|page| !page.is_empty()),
         epoch_s: compile::epoch(root)?.parse().context("SOURCE_DATE_EPOCH")?,
         changelog: std::fs::read(root.join("CHANGELOG.md")).context("CHANGELOG.md")?,
     })
@@ -185,21 +184,32 @@ fn verbs(built: &Built, program: &Path, which: Program) -> Result<Vec<Verb>> {
         })
     };
     let whole = ask("")?;
-    let mut open = subcommands(&whole.help);
-    let mut verbs = vec![whole];
-    if which == Program::Bridge {
-        while let Some(words) = open.pop() {
-            let verb = ask(&words)?;
-            let inner = subcommands(&verb.help);
-            open.extend(inner.iter().map(|inner| format!("{words} {inner}")));
-            verbs.push(verb);
-        }
+    let mut open = if which == Program::Bridge {
+        subcommands(&whole.help)
     } else {
-        for words in AGENT_VERBS {
-            verbs.push(ask(words)?);
-        }
+        listed(&whole.help)
+    };
+    let mut verbs = vec![whole];
+    while let Some(words) = open.pop() {
+        let verb = ask(&words)?;
+        let inner = subcommands(&verb.help);
+        open.extend(inner.iter().map(|inner| format!("{words} {inner}")));
+        verbs.push(verb);
     }
     Ok(verbs)
+}
+
+/// The verbs of the agent's own help, whose lines begin with the program, last first.
+fn listed(help: &str) -> Vec<String> {
+    let lines = help.lines().filter_map(|line| {
+        let call = line.trim_start().strip_prefix("holdfast-agent ")?;
+        let verb = call.split("  ").next()?.split(' ');
+        let words = verb.take_while(|word| word.bytes().all(|byte| byte.is_ascii_lowercase()));
+        Some(words.collect::<Vec<_>>().join(" "))
+    });
+    let mut verbs: Vec<String> = lines.filter(|verb| !verb.is_empty()).collect();
+    verbs.reverse();
+    verbs
 }
 
 /// The verbs that clap lists below `Commands:`, last first.
@@ -216,14 +226,6 @@ fn subcommands(help: &str) -> Vec<String> {
     verbs
 }
 
-/// The same package as if it were the next version.
-fn next_version(package: &Package) -> Package {
-    Package {
-        version: format!("{}.1", package.version),
-        ..package.clone()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -236,31 +238,8 @@ mod tests {
     }
 
     #[test]
-    fn the_checksums_are_signed_and_a_changed_list_is_not_believed() {
-        let root = tempfile::tempdir().unwrap();
-        let dist = root.path().join("dist");
-        std::fs::create_dir_all(dist.join("target/symbols")).unwrap();
-        std::fs::write(dist.join("target/program"), "1").unwrap();
-        std::fs::write(dist.join("target/symbols/program"), "2").unwrap();
-        let key = root.path().join("key");
-        let ours =
-            |command: &mut Command| command.current_dir(root.path()).status().unwrap().success();
-        assert!(ours(
-            Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-                .arg(&key)
-        ));
-        seal(root.path(), Some(&key)).unwrap();
-        let sums = std::fs::read_to_string(dist.join(SUMS)).unwrap();
-        assert!(
-            sums.ends_with("  target/program\n") && sums.lines().count() == 1,
-            "{sums}"
-        );
-        let public = std::fs::read_to_string(key.with_extension("pub")).unwrap();
-        std::fs::write(root.path().join("signers"), format!("release {public}")).unwrap();
-        let verify = "ssh-keygen -Y verify -f signers -I release -n holdfast-release -s dist/SHA256SUMS.sig < dist/SHA256SUMS";
-        assert!(ours(Command::new("sh").args(["-c", verify])));
-        std::fs::write(dist.join(SUMS), sums.to_uppercase()).unwrap();
-        assert!(!ours(Command::new("sh").args(["-c", verify])));
+    fn the_verbs_of_the_agent_are_those_that_its_help_begins_lines_with() {
+        let help = "It runs holdfast-agent things.\n\n  holdfast-agent register …    once\n  holdfast-agent run           serve\n  holdfast-agent document run FILE  here\n";
+        assert_eq!(listed(help), ["document run", "run", "register"]);
     }
 }

@@ -1,224 +1,199 @@
-//! Tries packages where they are meant for: installed, upgraded over a changed configuration,
-//! removed, in a real Debian system and with a real RPM database; and asks each system's own critic.
-//! Never touches this machine's packages.
+//! Tries packages where they are meant for: installed, upgraded over a changed configuration and
+//! removed by each system's own tools, in systems of their own that run. The commands are those of
+//! docs/install/, so that what a reader types is what was tried.
+//! Never touches this machine's packages or services.
 
-use super::next_version;
+mod alpine;
+mod debian;
+mod foreign;
+mod guide;
+mod machine;
+mod openwrt;
+mod rpm;
+mod system;
+mod tarball;
+
+use super::{Packed, ask};
 use crate::install::{self, Wanted};
-use crate::say;
 use anyhow::{Context as _, Result, ensure};
-use holdfast_cross::package::contents::{self, Subject, System};
-use holdfast_cross::package::{deb, rpm as rpm_package};
+pub(super) use foreign::foreign;
+use guide::Page;
+use holdfast_cross::package::Package;
+use holdfast_cross::targets::Architectures;
+use machine::Machine;
 use std::path::Path;
-use std::process::Command;
 
 const TOOLS: &[Wanted] = &[
-    ("lintian", "reads the deb packages as Debian would"),
-    ("rpmlint", "reads the rpm packages as Fedora would"),
-    ("rpm", "installs the rpm packages into a root of their own"),
     (
         "mmdebstrap",
-        "makes the Debian system that the deb packages are tried in",
+        "makes the Debian systems that packages are tried in",
     ),
-    ("busybox-static", "is the shell of the RPM root"),
+    ("systemd-container", "runs them"),
+    ("rpm", "reads the rpm packages"),
+    (
+        "python3-venv",
+        "loads the Alpine system that the apk is tried in",
+    ),
+    ("qemu-utils", "reads its disk image"),
+    ("e2fsprogs", "reads the file system in it"),
 ];
-/// The release that packages are tried on.
-const SUITE: &str = "bookworm";
-const ENVIRONMENT: &str = "etc/holdfast/agent.env";
-const CHANGED: &str = "HOLDFAST_LOG=debug\n";
+/// What a user would have written into the agent's configuration.
+const CHANGED: &str = "# mine\nHOLDFAST_LOG=debug\nHOLDFAST_AGENT_OPTIONS=\n";
+const ENVIRONMENT: &str = "/etc/holdfast/agent.env";
 
-/// What a command printed.
-fn ask(command: &mut Command) -> Result<String> {
-    let output = command
-        .env("LC_ALL", "C.UTF-8")
-        .output()
-        .with_context(|| format!("starting {}", command.get_program().display()))?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
-        + &String::from_utf8_lossy(&output.stderr);
-    ensure!(
-        output.status.success(),
-        "{command:?}: {}\n{text}",
-        output.status
-    );
-    Ok(text)
-}
-
-/// Asks lintian and rpmlint for errors.
+/// Tries each package of this machine's own processor.
 ///
 /// # Errors
-/// With the errors found.
-pub(super) fn lint<'a>(folder: &Path, names: impl Iterator<Item = &'a str>) -> Result<()> {
+/// At the first thing that is not as it should be.
+pub(super) fn native(
+    root: &Path,
+    folder: &Path,
+    packed: &Packed,
+    names: &Architectures,
+) -> Result<()> {
     install::debian(TOOLS)?;
-    let names: Vec<&str> = names.collect();
-    let of = |suffix: &str| {
-        names
+    let bridge = packed
+        .bridge
+        .as_ref()
+        .context("the packages are tried with a bridge: leave --only-agent out")?;
+    let trial = Trial {
+        root,
+        folder,
+        packed,
+        bridge,
+        names,
+    };
+    debian::run(&trial)?;
+    rpm::run(&trial)?;
+    tarball::run(&trial)?;
+    alpine::run(&trial)?;
+    openwrt::run(&trial)
+}
+
+/// What every trial is told.
+struct Trial<'a> {
+    root: &'a Path,
+    /// With the packages.
+    folder: &'a Path,
+    packed: &'a Packed,
+    bridge: &'a holdfast_cross::package::contents::Subject,
+    names: &'a Architectures,
+}
+
+impl Trial<'_> {
+    /// A page of docs/install/ with what stands for a reader's own values filled in.
+    fn page(&self, name: &str, architecture: &str) -> Result<Page> {
+        let mut page = Page::read(self.root, name)?;
+        page.fill("VERSION", &self.packed.agent.version);
+        page.fill("ARCH", architecture);
+        page.fill("TARGET", &super::super::native_triple());
+        page.fill("HOST", "127.0.0.1");
+        Ok(page)
+    }
+}
+
+/// The same package as if it were the next version, with another default configuration.
+fn next_version(package: &Package) -> Package {
+    let mut next = package.clone();
+    next.version = next_number(&package.version);
+    for file in next.files.iter_mut().filter(|file| file.config) {
+        file.content.extend(b"# of the next version\n");
+    }
+    next
+}
+
+/// The version of the upgrade.
+fn next_number(version: &str) -> String {
+    format!("{version}.1")
+}
+
+/// Fills in what `activation create` printed: its line is the register command.
+fn fill_activation(page: &mut Page, printed: &str) -> Result<()> {
+    for flag in ["--activation-id", "--activation-code", "--ca-sha256"] {
+        let mut words = printed.split_whitespace().skip_while(|word| *word != flag);
+        let value = words
+            .nth(1)
+            .with_context(|| format!("{flag} in {printed}"))?;
+        let stands_for = flag.rsplit('-').next().unwrap_or_default().to_uppercase();
+        page.fill(&stands_for, value);
+    }
+    Ok(())
+}
+
+/// Waits until the one node that a bridge in a machine knows is online.
+fn online(machine: &Machine, bridge: &str) -> Result<()> {
+    machine.until("the bridge shows the node online", || {
+        Ok(machine
+            .run(&format!("{bridge} node list"))?
+            .contains("Online"))
+    })
+}
+
+/// What systemd says of a unit's main process.
+fn main_process(machine: &Machine, unit: &str) -> Result<String> {
+    machine.run(&format!("systemctl show --property MainPID {unit}"))
+}
+
+/// The bridge's verbs in a machine where its service has a user.
+const BRIDGE: &str = "runuser -u holdfast-bridge -- holdfast-bridge";
+
+/// Both services as a page installs them: active, the node online, the keys nobody else's.
+fn serving(machine: &Machine) -> Result<()> {
+    online(machine, BRIDGE)?;
+    machine.run("systemctl is-active holdfast-bridge holdfast-agent")?;
+    machine.run("systemctl is-enabled holdfast-bridge holdfast-agent")?;
+    for (folder, whose) in [
+        ("/var/lib/holdfast-bridge", "holdfast-bridge 700\n"),
+        ("/var/lib/holdfast", "root 700\n"),
+    ] {
+        let found = machine.run(&format!("stat --format '%U %a' {folder}"))?;
+        ensure!(found == whose, "{folder} is {found}");
+    }
+    Ok(())
+}
+
+/// What must be true after an upgrade: the user's configuration is as it was, the new default lies
+/// beside it, and both services run the new version.
+fn upgraded(machine: &Machine, before: &[String; 2], beside: &str) -> Result<()> {
+    let kept = std::fs::read_to_string(machine.path(ENVIRONMENT))?;
+    ensure!(
+        kept == CHANGED,
+        "the upgrade took the user's configuration: {kept}"
+    );
+    ensure!(
+        machine.has(&format!("{ENVIRONMENT}{beside}")),
+        "no new default beside the user's configuration"
+    );
+    let after = both_processes(machine)?;
+    ensure!(
+        before
             .iter()
-            .filter(|name| name.ends_with(suffix))
-            .collect::<Vec<_>>()
-    };
-    ask(Command::new("lintian")
-        .args([
-            "--fail-on",
-            "error",
-            "--tag-display-limit",
-            "0",
-            "--allow-root",
-        ])
-        .args(of(".deb"))
-        .current_dir(folder))?;
-    let settings = tempfile::Builder::new().suffix(".toml").tempfile()?;
-    std::fs::write(&settings, RPMLINT)?;
-    let found = ask(Command::new("rpmlint")
-        .arg("--config")
-        .arg(settings.path())
-        .args(of(".rpm"))
-        .current_dir(folder))?;
-    say(format!(
-        "    lintian: no error; rpmlint: {}",
-        found.lines().last().unwrap_or_default().trim()
-    ));
-    Ok(())
+            .zip(&after)
+            .all(|(before, after)| before != after),
+        "a service was not restarted: {before:?}, {after:?}"
+    );
+    serving(machine)
 }
 
-/// What rpmlint is told to pass over, and why.
-const RPMLINT: &str = "\
-Filters = [
-    # One file that runs on any kernel and any C library is what these packages are for.
-    'statically-linked-binary',
-    # The checksums of all packages are signed together, by a key that is not in this house.
-    'no-signature',
-    # Programs are linked at fixed addresses: the linker of this road writes no other static ones.
-    'position-independent-executable-suggested',
-    'non-position-independent-executable',
-]
-";
-
-/// Installs, upgrades, removes and purges the agent in a Debian system of its own.
-///
-/// # Errors
-/// At the first thing that is not as it should be.
-pub(super) fn debian(root: &Path, agent: &Subject, architecture: &str) -> Result<()> {
-    let packed = root
-        .join("target")
-        .join("tools")
-        .join(format!("{SUITE}-{architecture}.tar"));
-    if !packed.is_file() {
-        crate::cargo::run(
-            "a Debian system to try the packages in",
-            Command::new("mmdebstrap")
-                .args([
-                    "--quiet",
-                    "--variant=essential",
-                    "--architectures",
-                    architecture,
-                    SUITE,
-                ])
-                .arg(&packed),
-        )?;
-    }
-    let system = tempfile::tempdir()?;
-    ask(Command::new("tar")
-        .arg("-xf")
-        .arg(&packed)
-        .arg("-C")
-        .arg(system.path())
-        .args(["--exclude=./dev/*"]))?;
-    let package = contents::agent(agent, System::Debian)?;
-    for (name, package) in [("one.deb", &package), ("two.deb", &next_version(&package))] {
-        std::fs::write(system.path().join(name), deb::write(package, architecture)?)?;
-    }
-    let within = |words: &[&str]| ask(Command::new("chroot").arg(system.path()).args(words));
-    let exists = |path: &str| system.path().join(path).exists();
-    within(&["dpkg", "--install", "/one.deb"])?;
-    let version = within(&["holdfast-agent", "--version"])?;
-    ensure!(version.starts_with("holdfast-agent "), "{version}");
-    std::fs::write(system.path().join(ENVIRONMENT), CHANGED)?;
-    std::fs::create_dir_all(system.path().join("var/lib/holdfast"))?;
-    within(&["dpkg", "--force-confold", "--install", "/two.deb"])?;
-    let shown = within(&["dpkg-query", "-W", "-f=${Version}", "holdfast-agent"])?;
-    ensure!(
-        shown == next_version(&package).version,
-        "after the upgrade: {shown}"
-    );
-    ensure!(
-        std::fs::read_to_string(system.path().join(ENVIRONMENT))? == CHANGED,
-        "the upgrade took the user's configuration"
-    );
-    let changed = within(&["dpkg", "--verify", "holdfast-agent"])?;
-    ensure!(
-        changed.trim().ends_with(ENVIRONMENT) && changed.lines().count() == 1,
-        "dpkg --verify: {changed}"
-    );
-    within(&["dpkg", "--remove", "holdfast-agent"])?;
-    ensure!(
-        !exists("usr/bin/holdfast-agent") && exists(ENVIRONMENT) && exists("var/lib/holdfast"),
-        "removed: the program goes, the configuration and the node's identity stay"
-    );
-    within(&["dpkg", "--purge", "holdfast-agent"])?;
-    ensure!(
-        !exists("etc/holdfast") && !exists("var/lib/holdfast"),
-        "purged: nothing stays"
-    );
-    say("    deb: installed, upgraded over a changed configuration, verified, removed, purged");
-    Ok(())
+fn both_processes(machine: &Machine) -> Result<[String; 2]> {
+    Ok([
+        main_process(machine, "holdfast-bridge")?,
+        main_process(machine, "holdfast-agent")?,
+    ])
 }
 
-/// Installs, upgrades and removes the agent with an RPM database of its own.
-///
-/// # Errors
-/// At the first thing that is not as it should be.
-pub(super) fn rpm(agent: &Subject, architecture: &str) -> Result<()> {
-    let system = tempfile::tempdir()?;
-    std::fs::create_dir_all(system.path().join("bin"))?;
-    for shell in ["sh", "rm"] {
-        std::fs::copy("/bin/busybox", system.path().join("bin").join(shell))
-            .context("busybox-static")?;
+/// What must be true after a removal: nothing runs, is enabled, or lies in the way.
+fn gone(machine: &Machine) -> Result<()> {
+    for path in [
+        "/usr/bin/holdfast-agent",
+        "/usr/lib/systemd/system/holdfast-agent.service",
+        "/etc/systemd/system/multi-user.target.wants/holdfast-agent.service",
+    ] {
+        ensure!(!machine.has(path), "{path} is still there");
     }
-    let package = contents::agent(agent, System::Rpm)?;
-    for (name, package) in [("one.rpm", &package), ("two.rpm", &next_version(&package))] {
-        std::fs::write(
-            system.path().join(name),
-            rpm_package::write(package, architecture)?,
-        )?;
-    }
-    let rpm = |words: &[&str]| {
-        ask(Command::new("rpm")
-            .arg("--root")
-            .arg(system.path())
-            .args(["--dbpath", "/var/lib/rpm"])
-            .args(words))
-    };
-    let path = |name: &str| system.path().join(name).display().to_string();
-    let exists = |name: &str| system.path().join(name).exists();
-    rpm(&["--initdb"])?;
-    let digests = ask(Command::new("rpm")
-        .args(["-K", "--nosignature"])
-        .arg(path("one.rpm")))?;
     ensure!(
-        digests.trim_end().ends_with("digests OK"),
-        "rpm -K: {digests}"
+        machine.run("pgrep -x holdfast-agent").is_err(),
+        "the agent still runs"
     );
-    // The shell is there, and no package says so.
-    rpm(&["--install", "--nodeps", &path("one.rpm")])?;
-    let version = ask(Command::new("chroot")
-        .arg(system.path())
-        .args(["/usr/bin/holdfast-agent", "--version"]))?;
-    ensure!(version.starts_with("holdfast-agent "), "{version}");
-    std::fs::write(system.path().join(ENVIRONMENT), CHANGED)?;
-    rpm(&["--upgrade", "--nodeps", &path("two.rpm")])?;
-    let shown = rpm(&["--query", "--queryformat", "%{VERSION}", "holdfast-agent"])?;
-    ensure!(
-        shown == next_version(&package).version,
-        "after the upgrade: {shown}"
-    );
-    ensure!(
-        std::fs::read_to_string(system.path().join(ENVIRONMENT))? == CHANGED,
-        "the upgrade took the user's configuration"
-    );
-    rpm(&["--erase", "--nodeps", "holdfast-agent"])?;
-    ensure!(
-        !exists("usr/bin/holdfast-agent"),
-        "erased: the program goes"
-    );
-    say("    rpm: digests good, installed, upgraded over a changed configuration, erased");
     Ok(())
 }

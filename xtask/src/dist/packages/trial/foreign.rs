@@ -1,0 +1,101 @@
+//! The agent's deb of another processor, by that processor's own dpkg under an emulator, in a Debian
+//! that has no systemd: installed, upgraded, removed, purged.
+//! Never makes this machine run foreign programs: only a namespace of its own does.
+
+use super::{CHANGED, ENVIRONMENT, ask, next_version, system};
+use crate::dist::Built;
+use crate::dist::packages::Packed;
+use crate::install::{self, Wanted};
+use crate::say;
+use anyhow::{Context as _, Result, ensure};
+use holdfast_cross::package::contents::{self, System};
+use holdfast_cross::package::deb;
+use std::path::Path;
+use std::process::Command;
+
+const TOOLS: &[Wanted] = &[
+    (
+        "mmdebstrap",
+        "makes the Debian systems that packages are tried in",
+    ),
+    ("qemu-user-static", "runs their programs"),
+];
+
+/// Has the kernel run an emulator's programs, in this user namespace alone (Linux 6.7), and goes
+/// on in the system's root. The numbers are those of an ELF header up to its machine.
+const ENTER: &str = r#"
+mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+sed "s,:[^:]*:[A-Z]*\$,:$1:F," "/usr/lib/binfmt.d/$2.conf" > /proc/sys/fs/binfmt_misc/register
+exec chroot "$3" /bin/sh -ec "$4"
+"#;
+
+/// Tries the deb of a target that this machine has to emulate.
+///
+/// # Errors
+/// At the first thing that is not as it should be.
+pub(crate) fn foreign(root: &Path, packed: &Packed, built: &Built) -> Result<()> {
+    install::debian(TOOLS)?;
+    let architecture = &built.target.packages.deb;
+    let Some(emulator) = &built.target.emulator else {
+        say(format!(
+            "    deb for {architecture}: not tried, no emulator is known"
+        ));
+        return Ok(());
+    };
+    let base = system::debian_of(root, architecture)?;
+    let scratch = tempfile::tempdir_in(root.join("target"))?;
+    let system = scratch.path().join("system");
+    ask(Command::new("cp")
+        .args(["--archive", "--reflink=auto"])
+        .arg(&base)
+        .arg(&system))?;
+    let package = contents::agent(&packed.agent, System::Debian)?;
+    let next = next_version(&package);
+    for (name, package) in [("one.deb", &package), ("two.deb", &next)] {
+        std::fs::write(system.join(name), deb::write(package, architecture)?)?;
+    }
+    let within = |line: &str| {
+        ask(Command::new("unshare")
+            .args([
+                "--user",
+                "--map-root-user",
+                "--mount",
+                "sh",
+                "-ec",
+                ENTER,
+                "enter",
+            ])
+            .arg(Path::new("/usr/bin").join(&emulator.program))
+            .arg(emulator.program.trim_end_matches("-static"))
+            .arg(&system)
+            .arg(line))
+        .with_context(|| format!("the deb for {architecture}"))
+    };
+    within("dpkg --install /one.deb")?;
+    let version = within("dpkg --print-architecture; holdfast-agent --version")?;
+    ensure!(
+        version == format!("{architecture}\nholdfast-agent {}\n", packed.agent.version),
+        "the installed program says {version}"
+    );
+    // Untouched, the configuration follows the package; changed, it stays.
+    let environment = system.join(ENVIRONMENT.trim_start_matches('/'));
+    within("dpkg --install /two.deb")?;
+    let followed = std::fs::read_to_string(&environment)?;
+    ensure!(followed.ends_with("# of the next version\n"), "{followed}");
+    std::fs::write(&environment, CHANGED)?;
+    within("dpkg --force-confold --install /one.deb && dpkg --remove holdfast-agent")?;
+    ensure!(
+        std::fs::read_to_string(&environment)? == CHANGED,
+        "the configuration that the user wrote did not stay"
+    );
+    within("dpkg --purge holdfast-agent")?;
+    ensure!(
+        !environment.exists() && !system.join("usr/bin/holdfast-agent").exists(),
+        "purged: nothing stays"
+    );
+    say(format!(
+        "    deb for {architecture}: installed, upgraded, downgraded, removed and purged by its own dpkg ({})",
+        emulator.program
+    ));
+    Ok(())
+}
