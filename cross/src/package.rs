@@ -32,6 +32,9 @@ pub struct Package {
     pub homepage: Option<String>,
     /// Files, sorted by path.
     pub files: Vec<File>,
+    /// Folders of its files that are nobody else's, and go with it once they are empty. Only RPM
+    /// wants to be told.
+    pub own_folders: Vec<String>,
     /// What is run when it comes and goes.
     pub scripts: Scripts,
     /// Seconds since 1970 that stand in archives.
@@ -180,6 +183,7 @@ pub(crate) mod tests {
                 file("etc/sample.conf", "a=1\n", 0o644, true),
                 file("usr/bin/sample", "#!/bin/sh\necho sample\n", 0o755, false),
             ],
+            own_folders: Vec::new(),
             scripts: Scripts {
                 installed: "echo installed\n".into(),
                 ..Scripts::default()

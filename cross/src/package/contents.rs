@@ -168,8 +168,11 @@ fn package(
     scripts: Scripts,
 ) -> Package {
     files.sort_by(|a, b| a.path.cmp(&b.path));
+    let documentation = format!("usr/share/doc/{name}");
+    let own_folders = ["etc/holdfast", &documentation];
     Package {
         name: name.to_owned(),
+        own_folders: own_folders.map(str::to_owned).to_vec(),
         version: subject.version.clone(),
         summary: summary.to_owned(),
         description: description.iter().map(|&text| text.to_owned()).collect(),

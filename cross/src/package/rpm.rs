@@ -131,31 +131,58 @@ fn tags(package: &Package, architecture: &str, payload: &[u8]) -> Result<Header,
     Ok(header)
 }
 
+/// A file, or a folder of the package's own, which has no content.
+struct Member<'a> {
+    path: &'a str,
+    /// With the kind.
+    mode: u32,
+    content: Option<&'a [u8]>,
+    flags: u32,
+}
+
+/// Everything that rpm is to keep account of, by path.
+fn members(package: &Package) -> Vec<Member<'_>> {
+    let is_document =
+        |path: &str| path.starts_with("usr/share/doc/") || path.starts_with("usr/share/man/");
+    let files = package.files.iter().map(|file| Member {
+        path: &file.path,
+        mode: 0o100_000 | file.mode & 0o7777,
+        content: Some(&file.content),
+        flags: match file {
+            file if file.config => FILE_CONFIG_NOREPLACE,
+            file if is_document(&file.path) => FILE_DOC,
+            _ => 0,
+        },
+    });
+    let folders = package.own_folders.iter().map(|path| Member {
+        path,
+        mode: 0o040_755,
+        content: None,
+        flags: if is_document(path) { FILE_DOC } else { 0 },
+    });
+    let mut members: Vec<_> = files.chain(folders).collect();
+    members.sort_by_key(|member| member.path);
+    members
+}
+
 fn files(package: &Package, header: &mut Header) -> Result<(), PackageError> {
-    let files = &package.files;
+    let files = members(package);
     let folder_of = |path: &str| {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         format!("/{folder}/").replace("//", "/")
     };
-    let mut folders: Vec<String> = files.iter().map(|file| folder_of(&file.path)).collect();
+    let mut folders: Vec<String> = files.iter().map(|file| folder_of(file.path)).collect();
     folders.sort();
     folders.dedup();
     let (mut sizes, mut modes, mut digests, mut flags) = (vec![], vec![], vec![], vec![]);
     let (mut indexes, mut names, mut inodes) = (vec![], vec![], vec![]);
     for (at, file) in files.iter().enumerate() {
-        sizes.push(number(&file.path, file.content.len())?);
-        modes.push(0o100_000 | u16::try_from(file.mode & 0o7777).unwrap_or_default());
-        digests.push(hex_digest(&SHA256, &file.content));
-        flags.push(match file {
-            file if file.config => FILE_CONFIG_NOREPLACE,
-            file if file.path.starts_with("usr/share/doc/")
-                || file.path.starts_with("usr/share/man/") =>
-            {
-                FILE_DOC
-            }
-            _ => 0,
-        });
-        let folder = folder_of(&file.path);
+        sizes.push(number(file.path, file.content.map_or(0, <[u8]>::len))?);
+        modes.push(u16::try_from(file.mode).unwrap_or_default());
+        let digest = file.content.map(|content| hex_digest(&SHA256, content));
+        digests.push(digest.unwrap_or_default());
+        flags.push(file.flags);
+        let folder = folder_of(file.path);
         let index = folders.iter().position(|known| *known == folder);
         indexes.push(number("folders", index.unwrap_or_default())?);
         names.push(file.path.rsplit('/').next().unwrap_or_default().to_owned());
@@ -270,12 +297,12 @@ fn cpio(package: &Package) -> Result<Vec<u8>, PackageError> {
             bytes.resize(bytes.len().next_multiple_of(4), 0);
             Ok(())
         };
-    for (at, file) in package.files.iter().enumerate() {
+    for (at, file) in members(package).iter().enumerate() {
         member(
             at + 1,
-            0o100_000 | file.mode,
+            file.mode,
             &format!("./{}", file.path),
-            &file.content,
+            file.content.unwrap_or_default(),
         )?;
     }
     member(0, 0, "TRAILER!!!", &[])?;

@@ -109,13 +109,16 @@ fn next_number(version: &str) -> String {
 
 /// Fills in what `activation create` printed: its line is the register command.
 fn fill_activation(page: &mut Page, printed: &str) -> Result<()> {
-    for flag in ["--activation-id", "--activation-code", "--ca-sha256"] {
+    for (flag, stands_for) in [
+        ("--activation-id", "ID"),
+        ("--activation-code", "CODE"),
+        ("--ca-sha256", "SHA"),
+    ] {
         let mut words = printed.split_whitespace().skip_while(|word| *word != flag);
         let value = words
             .nth(1)
             .with_context(|| format!("{flag} in {printed}"))?;
-        let stands_for = flag.rsplit('-').next().unwrap_or_default().to_uppercase();
-        page.fill(&stands_for, value);
+        page.fill(stands_for, value);
     }
     Ok(())
 }

@@ -47,6 +47,10 @@ pub(super) fn run(trial: &Trial<'_>) -> Result<()> {
         "erased: what the user wrote is saved"
     );
     ensure!(
+        !machine.has("/usr/share/doc/holdfast-agent"),
+        "erased: an empty folder stays"
+    );
+    ensure!(
         machine.has("/var/lib/holdfast/identity.json")
             && machine.has("/var/lib/holdfast-bridge/ca.key")
             && !machine.has("/usr/bin/holdfast-bridge"),
@@ -80,6 +84,7 @@ fn both_versions(trial: &Trial<'_>, folder: &Path) -> Result<()> {
             mode: 0o755,
             config: false,
         }],
+        own_folders: Vec::new(),
         scripts: Scripts::default(),
         ..agent.clone()
     };
