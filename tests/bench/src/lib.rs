@@ -7,6 +7,7 @@
 //! | [`swarm`] | nodes that run the agent's core over real TLS, their state in memory |
 //! | [`client`] | MQTT over TLS, as thin as a load generator must be |
 //! | [`enrol`] | registers nodes over the real protocol |
+//! | [`fleet`] | what a whole fleet does to the bridge at once |
 //! | [`ground`] | programs, folders and a bridge to measure |
 //! | [`measure`] | medians, memory and time of processes |
 //! | [`table`] | rows, verdicts, and how they are shown |
@@ -15,6 +16,7 @@
 pub mod client;
 pub mod enrol;
 pub mod figures;
+pub mod fleet;
 pub mod ground;
 pub mod measure;
 pub mod swarm;

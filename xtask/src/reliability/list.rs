@@ -50,6 +50,16 @@ const fn test(
 
 const E2E: &str = "holdfast-e2e";
 
+/// A test of the bridge under a whole fleet, on programs built for speed: one process is the fleet.
+const fn fleet(name: &'static str, test: &'static str) -> Proof {
+    Proof {
+        point: 8,
+        name,
+        run: Run::Test("holdfast-bench", "fleet", test),
+        build: Build::Release,
+    }
+}
+
 /// All of them.
 pub(super) const PROOFS: &[Proof] = &[
     test(
@@ -142,6 +152,18 @@ pub(super) const PROOFS: &[Proof] = &[
         "kill",
         "a_killed_bridge_loses_nothing_and_starts_nothing_twice",
     ),
+    fleet(
+        "fleet-kills",
+        "a_bridge_killed_under_a_fleets_load_loses_no_acknowledged_result",
+    ),
+    fleet(
+        "history",
+        "a_killed_bridge_with_a_long_history_serves_again",
+    ),
+    fleet(
+        "hello-storm",
+        "the_bridge_answers_its_api_while_a_whole_fleet_says_hello",
+    ),
     test(
         9,
         "hostile-frames",
@@ -184,6 +206,7 @@ mod tests {
                 "holdfast-agent-store" => "agent/store",
                 "holdfast-sim" => "tests/sim",
                 "holdfast-bridge" => "broker-bridge",
+                "holdfast-bench" => "tests/bench",
                 other => panic!("where is {other}?"),
             };
             let file = root.join(room).join("tests").join(format!("{file}.rs"));

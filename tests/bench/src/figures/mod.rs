@@ -3,6 +3,7 @@
 mod agent;
 mod connections;
 mod fan_out;
+mod history;
 mod ingest;
 mod journal;
 mod mosquitto;
@@ -11,6 +12,7 @@ mod publisher;
 mod reconnect;
 mod reports;
 mod scan;
+mod storm;
 
 use crate::ground::Ground;
 use crate::table::Row;
@@ -27,7 +29,7 @@ pub struct Figure {
 }
 
 /// All of them, in the order in which they run.
-pub const ALL: [Figure; 9] = [
+pub const ALL: [Figure; 11] = [
     Figure {
         name: "scan",
         what: "patch scan beside `apt list --upgradable`",
@@ -57,6 +59,16 @@ pub const ALL: [Figure; 9] = [
         name: "connections",
         what: "the bridge's memory per connected node",
         measure: connections::measure,
+    },
+    Figure {
+        name: "storm",
+        what: "a fleet of 5,000 that comes back at once, and the API meanwhile",
+        measure: storm::measure,
+    },
+    Figure {
+        name: "history",
+        what: "a killed bridge's start on a million stored invocations",
+        measure: history::measure,
     },
     Figure {
         name: "fan-out",

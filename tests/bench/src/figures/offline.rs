@@ -185,7 +185,9 @@ impl World {
                     let answer = self.memory.persist(ticket, writes);
                     self.cause(COMMIT_MS, answer);
                 }
-                Effect::Release { class, up_to } => self.memory.release(class, up_to),
+                Effect::Release { class, up_to } => {
+                    self.memory.release(class, up_to);
+                }
                 Effect::Read {
                     class,
                     from,

@@ -19,13 +19,15 @@ impl Stream {
         self.released + self.records.len() as u64
     }
 
-    fn release(&mut self, up_to: u64) {
+    fn release(&mut self, up_to: u64) -> u64 {
+        let before = self.released;
         while self.released < up_to
             && let Some(record) = self.records.pop_front()
         {
             self.released += 1;
             self.bytes -= record.len() as u64;
         }
+        self.released - before
     }
 
     fn entries(&self, from: u64, up_to: u64, records: usize, bytes: usize) -> Vec<Entry> {
@@ -105,11 +107,10 @@ impl Memory {
         }
     }
 
-    /// Forgets what the bridge has.
-    pub fn release(&mut self, class: Class, up_to: u64) {
-        if let Some(stream) = self.streams.get_mut(class.index()) {
-            stream.release(up_to);
-        }
+    /// Forgets what the bridge has; how many records that were.
+    pub fn release(&mut self, class: Class, up_to: u64) -> u64 {
+        let stream = self.streams.get_mut(class.index());
+        stream.map_or(0, |stream| stream.release(up_to))
     }
 
     /// Reads records.

@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 struct Counts {
     online: AtomicUsize,
     runs: AtomicU64,
+    acknowledged: AtomicU64,
     warnings: AtomicU64,
     last_warning: Mutex<String>,
 }
@@ -73,6 +74,12 @@ impl Swarm {
     #[must_use]
     pub fn runs(&self) -> u64 {
         self.counts.runs.load(Ordering::Relaxed)
+    }
+
+    /// Records of the stream *result* that the bridge has acknowledged: the nodes forgot them.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.counts.acknowledged.load(Ordering::Relaxed)
     }
 
     /// How many warnings the cores gave, and the last one.

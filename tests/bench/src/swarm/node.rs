@@ -11,11 +11,11 @@ use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Input, Intervals, Level, Limits,
     LinkFault, LinkIdentity, LinkState, Monotonic, Qos, Restored, Run, StepEnd, StepExit,
 };
-use holdfast_protocol::NodeId;
 use holdfast_protocol::bounded::Text;
 use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{OutputStream, Platform};
+use holdfast_protocol::{Class, NodeId};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::mqttbytes::QoS;
 use rumqttc::mqttbytes::v4::{Packet, PubAck};
@@ -214,7 +214,13 @@ impl Node {
                 let answer = self.memory.persist(ticket, writes);
                 self.step(answer);
             }
-            Effect::Release { class, up_to } => self.memory.release(class, up_to),
+            Effect::Release { class, up_to } => {
+                let released = self.memory.release(class, up_to);
+                if class == Class::Result {
+                    let acknowledged = &self.counts.acknowledged;
+                    acknowledged.fetch_add(released, Ordering::Relaxed);
+                }
+            }
             Effect::Read {
                 class,
                 from,
