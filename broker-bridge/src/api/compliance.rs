@@ -1,7 +1,7 @@
 //! `ListComplianceItems`, `ListComplianceSummaries`, `ListResourceComplianceSummaries`.
 //! Never reads more than a stretch of the fleet for one page: a page may be short, and its token goes on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use holdfast_aws_api::ApiError;
 use holdfast_aws_api::filter::{self, Condition, Key};
@@ -80,7 +80,8 @@ fn check_types(types: Option<&[String]>) -> Result<(), ApiError> {
     }
 }
 
-/// The nodes asked for, else a stretch of the fleet that begins with the node `from`.
+/// The nodes asked for, each once, else a stretch of the fleet; from the node `from` on, in which the page before
+/// ended.
 async fn resources(
     context: &Context<'_>,
     asked: Option<&[String]>,
@@ -94,7 +95,7 @@ async fn resources(
         return Ok(ids);
     };
     let mut ids = Vec::with_capacity(asked.len());
-    for text in asked {
+    for text in asked.iter().collect::<BTreeSet<_>>() {
         let wrong = || {
             ApiError::invalid_resource_id(format!(
                 "{text} is not a node that is registered here; DescribeInstanceInformation lists those there are."
@@ -107,6 +108,8 @@ async fn resources(
             .ok_or_else(wrong)?;
         ids.push(id);
     }
+    // They are in order, so what is before it was listed.
+    ids.retain(|id| id.as_str() >= from);
     Ok(ids)
 }
 

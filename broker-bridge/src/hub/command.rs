@@ -111,7 +111,12 @@ async fn fleet(
     }
     query.push(" ORDER BY n.node_id");
     let mut facts: Vec<NodeFacts> = Vec::new();
-    for row in query.build().fetch_all(connection).await? {
+    let rows = query
+        .build()
+        .persistent(false)
+        .fetch_all(connection)
+        .await?;
+    for row in rows {
         let node = parsed(&row, "node_id")?;
         if facts.last().is_none_or(|last| last.node != node) {
             facts.push(NodeFacts {

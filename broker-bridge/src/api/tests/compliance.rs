@@ -101,6 +101,30 @@ async fn compliance_items_are_listed_of_a_node_or_of_all_and_paged() {
 }
 
 #[tokio::test]
+async fn items_of_several_nodes_by_name_are_paged_without_gap_or_repeat() {
+    let api = Fixture::new().await;
+    let second = api.with_scan(2, true).await.to_string();
+    let first = api.with_scan(1, true).await.to_string();
+    // Named in another order than theirs, and one of them twice.
+    let mut request = json!({"ResourceIds": [second, first, second]});
+    let whole = api.ok("ListComplianceItems", &request).await["ComplianceItems"].take();
+    let whole = whole.as_array().unwrap();
+    for id in [&first, &second] {
+        let of = |item: &&Json| item["ResourceId"] == **id;
+        assert_eq!(whole.iter().filter(of).count() * 2, whole.len());
+    }
+    let mut paged = Vec::new();
+    request["MaxResults"] = 1.into();
+    for _ in 0..whole.len() {
+        let mut page = api.ok("ListComplianceItems", &request).await;
+        paged.extend(page["ComplianceItems"].as_array().unwrap().clone());
+        request["NextToken"] = page["NextToken"].take();
+    }
+    assert_eq!(request["NextToken"], Json::Null);
+    assert_eq!(&paged, whole);
+}
+
+#[tokio::test]
 async fn compliance_is_summed_up_over_nodes_and_by_node() {
     let api = Fixture::new().await;
     api.with_scan(1, true).await;
