@@ -5,9 +5,12 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 use std::fmt;
 use std::sync::Arc;
 
+/// Fills bytes; `false` when it could not.
+type Fill = dyn Fn(&mut [u8]) -> bool + Send + Sync;
+
 /// Fills bytes with fresh randomness; cheap to clone.
 #[derive(Clone)]
-pub struct Randomness(Arc<dyn Fn(&mut [u8]) -> bool + Send + Sync>);
+pub struct Randomness(Arc<Fill>);
 
 impl Randomness {
     /// The system's.
