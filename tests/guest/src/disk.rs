@@ -4,8 +4,9 @@
 use holdfast_e2e::Random;
 use std::fmt;
 
-/// What a disk writes as a whole or not at all.
-pub const SECTOR_BYTES: usize = 512;
+/// What the disk writes as a whole or not at all: a block of the file system on it. ext4's own journal
+/// counts on that: one that is torn inside a commit block does not mount again without `fsck`.
+pub const SECTOR_BYTES: usize = 1024;
 
 /// Bytes of writes that a recording holds.
 pub const RECORDING_BYTES_MAX: usize = 256 << 20;

@@ -1,6 +1,7 @@
 //! The file system on the machine's disk: made empty, and looked at from the host.
 //! Never the host's own.
 
+use crate::disk::SECTOR_BYTES;
 use anyhow::{Context as _, Result};
 use holdfast_e2e::Exit;
 use std::path::Path;
@@ -18,7 +19,9 @@ pub fn empty(scratch: &Path) -> Result<Vec<u8>> {
     file.set_len(DISK_BYTES)?;
     let mut mkfs = Command::new("mkfs.ext4");
     // A journal that is written round within minutes: its wrapping is part of what is cut.
-    mkfs.args(["-q", "-F", "-J", "size=4"]).arg(scratch);
+    let block = SECTOR_BYTES.to_string();
+    mkfs.args(["-q", "-F", "-b", &block, "-J", "size=4"]);
+    mkfs.arg(scratch);
     Exit::of(&mut mkfs)?.success().context("mkfs.ext4")?;
     let image = std::fs::read(scratch)?;
     std::fs::remove_file(scratch)?;

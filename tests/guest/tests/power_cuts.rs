@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 
 /// Longest time from the load to the cut: several commands of the emulated machine.
 const MOMENT_MS_MAX: usize = 2500;
-/// Writes of the disk among which the cut is: about as many as such a load makes.
-const WRITES_MAX: usize = 24;
+/// Writes of the disk among which the cut is: what such a load makes at least.
+const WRITES_MAX: usize = 12;
 /// Time for so many.
-const WRITES_WITHIN: Duration = Duration::from_secs(8);
+const WRITES_WITHIN: Duration = Duration::from_secs(20);
 
 /// Brings the machine near one of the states, so that each is met.
 fn approach(load: &mut Load, state: usize) {
@@ -73,17 +73,18 @@ fn power_cuts_lose_nothing_that_was_told_and_the_agent_always_starts() {
     let mut load = Load::start(&parts, false).unwrap();
     load.online().unwrap();
     let mut faults = Vec::new();
+    let mut unflushed = 0;
     for number in 0..cuts {
         approach(&mut load, number % 4);
         moment(&load, &mut random);
         load.look().unwrap();
         let cut = load.guest.cut(&mut random).unwrap();
+        say(format!("cut {number}: {cut}"));
         load.world.link.restore();
+        unflushed += usize::from(cut.unflushed > 0);
         let booted = load.guest.boot().unwrap().as_secs_f64();
         let found = load.faults_of_disk().unwrap();
-        say(format!(
-            "cut {number}: {cut}; up after {booted:.1} s; faults: {found:?}"
-        ));
+        say(format!("up after {booted:.1} s; faults: {found:?}"));
         faults.extend(found);
         load.online().unwrap();
     }
@@ -94,12 +95,17 @@ fn power_cuts_lose_nothing_that_was_told_and_the_agent_always_starts() {
         .as_array()
         .unwrap()
         .iter()
-        // A newer state took its place: nothing is missing.
-        .filter(|gap| text(gap, "reason") != "superseded")
+        // A newer state took its place; or the cut tore it while it was written, told to nobody, and its
+        // number is not given out again.
+        .filter(|gap| !["superseded", "damaged"].contains(&text(gap, "reason")))
         .collect();
+    say(format!("gaps: {}", settled.gaps));
     load.guest.shut_down().unwrap();
     let none = Bound::Exactly(0.0);
-    figures::record("power cuts of the machine", cuts as f64, "", Bound::None);
+    let met = format!("power cuts, {unflushed} of them with writes not flushed");
+    figures::record(&met, cuts as f64, "", Bound::None);
+    // Cuts that find nothing to lose show nothing.
+    assert!(cuts < 20 || unflushed * 3 >= cuts, "{unflushed} of {cuts}");
     let count = (faults.len() + lost.len()) as f64;
     figures::record("told and lost in power cuts", count, "", none);
     let twice = settled.twice.len() as f64;
