@@ -69,13 +69,6 @@ pub(super) const PROOFS: &[Proof] = &[
         "kill",
         "killed_agents_lose_nothing_and_start_nothing_twice",
     ),
-    // Its tests take a machine that the chore makes.
-    Proof {
-        point: 3,
-        name: "power-cuts",
-        run: Run::Chore(&["guest"], &["guest"]),
-        build: Build::Debug,
-    },
     test(
         1,
         "kill-each-call",
@@ -90,6 +83,13 @@ pub(super) const PROOFS: &[Proof] = &[
         "inject",
         "errors_of_the_disk_are_never_told_as_success_and_work_goes_on_after_them",
     ),
+    // Its tests take a machine that the chore makes.
+    Proof {
+        point: 3,
+        name: "power-cuts",
+        run: Run::Chore(&["guest"], &["guest"]),
+        build: Build::Debug,
+    },
     test(
         4,
         "damaged-journals",
