@@ -2,7 +2,7 @@
 //! Never decides anything beyond how often an event may be recorded.
 
 use crate::config::Config;
-use crate::effect::{Attempt, Effect, Level, Qos, Ticket, Write};
+use crate::effect::{Attempt, Effect, Level, Qos, StoreOp, Ticket, Write};
 use crate::input::Monotonic;
 use crate::store::{self, NODE_KEY, NodeRecord};
 use holdfast_protocol::CommandId;
@@ -148,7 +148,7 @@ impl Context {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         self.open.insert(ticket, purpose);
-        self.push(Effect::Persist { ticket, writes });
+        self.push(Effect::Store(StoreOp::Persist { ticket, writes }));
     }
 
     /// Closes a ticket; `None` for one that is not open.

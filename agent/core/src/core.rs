@@ -4,9 +4,9 @@
 use crate::command::{Commands, Times};
 use crate::config::Config;
 use crate::context::{Context, Purpose, Random};
-use crate::effect::{Attempt, BULK_PREFIX, Effect, Gathering, Level, LinkIdentity, Ticket};
+use crate::effect::{Attempt, BULK_PREFIX, Effect, Gathering, LinkIdentity, StoreOp};
 use crate::enrol::Renewals;
-use crate::input::{Input, LinkFault, Monotonic, PersistRefusal, Restored, StreamFigures};
+use crate::input::{Input, LinkFault, Monotonic, Restored};
 use crate::link::{Link, Pause};
 use crate::report::Reports;
 use crate::schedule::Schedule;
@@ -20,9 +20,7 @@ use holdfast_protocol::seal::Opener;
 use holdfast_protocol::up::{Class, Presence, Up};
 
 /// Wait before a refused write is tried again.
-const RETRY_MS: u64 = 5_000;
-/// How long the status shows that a command was refused for want of room.
-const FULL_SHOWN_MS: u64 = 60_000;
+pub(crate) const RETRY_MS: u64 = 5_000;
 
 /// The state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +51,7 @@ pub enum RestoreError {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Life {
+pub(crate) enum Life {
     /// The node's record of this process is being written, or will be again after a refusal.
     Starting,
     Running,
@@ -79,10 +77,10 @@ pub struct Core {
     /// The bridge says that the certificate has expired, whatever the floor of time says.
     pub(crate) certificate_refused: bool,
     /// What a hello's reply brought was refused by the journal: it is written before the next hello.
-    unwritten: bool,
+    pub(crate) unwritten: bool,
     /// When the node's record of this process is written again after a refusal.
-    start_at: Option<Monotonic>,
-    life: Life,
+    pub(crate) start_at: Option<Monotonic>,
+    pub(crate) life: Life,
     /// When the last input came.
     now: Monotonic,
 }
@@ -177,20 +175,8 @@ impl Core {
                 class,
                 from,
                 entries,
-            } => {
-                if class == Class::Result && self.commands.is_recovering() {
-                    self.commands.recovered(&mut self.ctx, now, from, &entries);
-                } else {
-                    self.streams
-                        .records(&mut self.ctx, now, class, from, &entries);
-                }
-            }
-            Input::ReadFailed { class, why } => {
-                if class == Class::Result {
-                    self.commands.recovery_failed(now);
-                }
-                self.streams.read_failed(&mut self.ctx, now, class, &why);
-            }
+            } => self.records(now, class, from, &entries),
+            Input::ReadFailed { class, why } => self.read_failed(now, class, &why),
             Input::Loaded { key, value } => {
                 self.reports
                     .loaded(&mut self.ctx, now, &key, value.as_deref());
@@ -288,6 +274,12 @@ impl Core {
         self.link.state(self.session.is_open())
     }
 
+    /// When the next attempt to connect begins, from now; `None` while one lives.
+    #[must_use]
+    pub fn next_try_in_ms(&self, now: Monotonic) -> Option<u64> {
+        self.link.deadline().map(|until| until.since(now))
+    }
+
     /// What the disk last failed with, while it fails.
     #[must_use]
     pub fn disk_fault(&self) -> Option<&str> {
@@ -312,119 +304,6 @@ impl Core {
             inventory_in_ms: self.schedule.next_in(now, Gathering::Inventory),
             patch_scan_in_ms: self.schedule.next_in(now, Gathering::Patches),
         }
-    }
-
-    /// What the device had no room for a moment ago.
-    fn full(&self, now: Monotonic) -> Option<String> {
-        let (at, why) = self.ctx.full.as_ref()?;
-        (now.since(*at) < FULL_SHOWN_MS).then(|| why.clone())
-    }
-
-    fn persisted(
-        &mut self,
-        now: Monotonic,
-        ticket: Ticket,
-        appended: &[u64],
-        figures: [StreamFigures; 4],
-    ) {
-        self.streams.persisted(figures);
-        self.commands
-            .set_result_head(self.streams.figures(Class::Result));
-        self.disk_answers(now);
-        let Some(purpose) = self.ctx.close(ticket) else {
-            return;
-        };
-        let ctx = &mut self.ctx;
-        match purpose {
-            Purpose::Start => {
-                // Asked to stop meanwhile, it stays so.
-                if self.life == Life::Starting {
-                    self.life = Life::Running;
-                }
-                self.commands.start(ctx, now);
-            }
-            Purpose::Token => self.open(now),
-            Purpose::Outbox => self.hang_up(Pause::Short, "the outbox begins a new life"),
-            Purpose::Admit(id) => {
-                ctx.full = None;
-                self.commands.admitted(ctx, now, id);
-            }
-            Purpose::Begin(id) => self.commands.begun(ctx, now, id),
-            Purpose::Place(id) => self.commands.placed(ctx, now, id, true),
-            Purpose::Finish(id) => self.commands.finished(id),
-            Purpose::Report(key) => {
-                let sequence = appended.last().copied();
-                self.reports.persisted(ctx, now, key, sequence);
-                self.commands.conclude_all(ctx, now, &self.reports);
-            }
-            Purpose::Event { .. } => ctx.record_refused(now),
-            Purpose::Note => {}
-        }
-    }
-
-    fn persist_failed(&mut self, now: Monotonic, ticket: Ticket, why: &PersistRefusal) {
-        let Some(purpose) = self.ctx.close(ticket) else {
-            return;
-        };
-        // Refused is answered: with nothing left that waits for the disk, no answer would end its failure.
-        if !self.ctx.is_writing() {
-            self.disk_answers(now);
-        }
-        let ctx = &mut self.ctx;
-        ctx.log(Level::Warn, format!("not written: {why}"));
-        match purpose {
-            // Without it the node could not tell its lives apart: try again until there is room.
-            Purpose::Start => {
-                if matches!(self.life, Life::Starting | Life::Running) {
-                    self.start_at = Some(now.after(RETRY_MS));
-                }
-            }
-            Purpose::Token | Purpose::Outbox => {
-                self.unwritten = true;
-                self.hang_up(Pause::Backoff, "the session cannot be made durable");
-            }
-            Purpose::Admit(id) => {
-                if let PersistRefusal::Disk { why } = why {
-                    ctx.full = Some((now, why.clone()));
-                }
-                if let Some((answer, delivery)) = self.commands.admission_refused(id, why) {
-                    self.answer(answer, Some(delivery));
-                }
-            }
-            Purpose::Begin(id) => self.commands.begin_refused(ctx, now, id),
-            Purpose::Place(id) => self.commands.placed(ctx, now, id, false),
-            Purpose::Finish(id) => self.commands.finish_refused(now, id),
-            Purpose::Report(key) => {
-                self.reports.persisted(ctx, now, key, None);
-                self.commands.conclude_all(ctx, now, &self.reports);
-            }
-            // Not tried again by itself: the stream may be full for long.
-            Purpose::Event { class, count, .. } => ctx.event_refused(class, count),
-            Purpose::Note => {}
-        }
-    }
-
-    fn disk_answers(&mut self, now: Monotonic) {
-        if let Some(why) = self.ctx.disk.take() {
-            self.ctx.log(Level::Info, "the disk answers again");
-            self.ctx.note(now, "disk-failed", &why);
-        }
-    }
-
-    /// The device fails; the shell tries again. Nothing that needs a write goes on, but the link does:
-    /// the bridge is told that commands are refused, and why they are.
-    fn disk_fails(&mut self, now: Monotonic, why: String) {
-        if self.ctx.disk.is_none() {
-            self.ctx.log(Level::Error, format!("the disk fails: {why}"));
-        }
-        self.ctx.disk = Some(why);
-        if self.life == Life::Starting {
-            // How often it was started is not on disk: the time since boot tells two starts apart.
-            self.link.skip_ahead(now);
-            self.life = Life::Running;
-        }
-        // A token that is not on disk may be received, but not shown: nothing connects until it is.
-        self.open(now);
     }
 
     fn connected(
@@ -602,6 +481,7 @@ impl Core {
         }
         if self.life == Life::Closing && !self.link.stop(&mut self.ctx) && !self.ctx.is_writing() {
             self.life = Life::Stopped;
+            self.ctx.push(Effect::Store(StoreOp::Checkpoint));
             self.ctx.push(Effect::Stopped);
         }
     }

@@ -7,7 +7,7 @@ use holdfast_protocol::up::Class;
 use holdfast_protocol::{CommandId, Nonce};
 use serde::Serialize;
 
-/// Ledger keys with this prefix hold bulky values: not in [`crate::Restored`], but asked for by [`Effect::Load`].
+/// Ledger keys with this prefix hold bulky values: not in [`crate::Restored`], but asked for by [`StoreOp::Load`].
 pub const BULK_PREFIX: &str = "table/";
 
 /// Names one durable write. Tickets grow by one and are written in that order.
@@ -31,39 +31,8 @@ pub struct Delivery {
 /// One effect.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Make these writes durable, together with others where that helps, never before an earlier
-    /// ticket. Answered by `Persisted`, or `PersistFailed` when a bound refuses it.
-    Persist {
-        /// To be named in the answer.
-        ticket: Ticket,
-        /// In order. Streams become durable before the ledger.
-        writes: Vec<Write>,
-    },
-    /// The bridge has everything up to here: forget it. Not answered.
-    Release {
-        /// The stream.
-        class: Class,
-        /// Up to and including this sequence.
-        up_to: u64,
-    },
-    /// Read durable records. At most one is open for each stream. Answered by `Records`.
-    Read {
-        /// The stream.
-        class: Class,
-        /// From this sequence on.
-        from: u64,
-        /// Up to and including this sequence, though more may be there by then.
-        up_to: u64,
-        /// At most so many entries.
-        max_records: usize,
-        /// At most so many bytes, but at least one entry.
-        max_bytes: usize,
-    },
-    /// Read one bulky ledger value. Answered by `Loaded`.
-    Load {
-        /// The key; begins with [`BULK_PREFIX`].
-        key: String,
-    },
+    /// Work for the store.
+    Store(StoreOp),
 
     /// Connect: TCP within four seconds, then TLS, MQTT and the subscriptions within twenty. At
     /// most one attempt or connection lives at a time. Answered by `Connected` or `LinkFailed`.
@@ -146,8 +115,48 @@ pub enum Effect {
         /// What, on one line. Holds no parameter value and no output.
         message: String,
     },
-    /// Everything is durable and told; the process may end.
+    /// Everything is durable and told; the process may end when its store has done what it was asked.
     Stopped,
+}
+
+/// What the store does, in this order, each on its own or with others where that helps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreOp {
+    /// Make these writes durable, together with others where that helps, never before an earlier
+    /// ticket. Answered by `Persisted`, or `PersistFailed` when a bound refuses it.
+    Persist {
+        /// To be named in the answer.
+        ticket: Ticket,
+        /// In order. Streams become durable before the ledger.
+        writes: Vec<Write>,
+    },
+    /// The bridge has everything up to here: forget it. Not answered.
+    Release {
+        /// The stream.
+        class: Class,
+        /// Up to and including this sequence.
+        up_to: u64,
+    },
+    /// Read durable records. At most one is open for each stream. Answered by `Records`.
+    Read {
+        /// The stream.
+        class: Class,
+        /// From this sequence on.
+        from: u64,
+        /// Up to and including this sequence, though more may be there by then.
+        up_to: u64,
+        /// At most so many entries.
+        max_records: usize,
+        /// At most so many bytes, but at least one entry.
+        max_bytes: usize,
+    },
+    /// Read one bulky ledger value. Answered by `Loaded`.
+    Load {
+        /// The key; begins with [`BULK_PREFIX`].
+        key: String,
+    },
+    /// Make acknowledgements durable too: the process ends. Not answered.
+    Checkpoint,
 }
 
 /// One durable change.

@@ -44,7 +44,7 @@ pub enum Input {
         /// The streams as they are now.
         streams: [StreamFigures; 4],
     },
-    /// Acknowledged records are released: there is room again. Answers [`crate::Effect::Release`],
+    /// Acknowledged records are released: there is room again. Answers [`crate::StoreOp::Release`],
     /// several by one.
     Released {
         /// The streams as they are now.
@@ -64,7 +64,7 @@ pub enum Input {
         /// What the device said.
         why: String,
     },
-    /// Answer to [`crate::Effect::Read`].
+    /// Answer to [`crate::StoreOp::Read`].
     Records {
         /// The stream.
         class: Class,
@@ -73,14 +73,14 @@ pub enum Input {
         /// Entries from there on without holes, in order; empty when there are none.
         entries: Vec<Entry>,
     },
-    /// [`crate::Effect::Read`] failed on the device; the core tries again later.
+    /// [`crate::StoreOp::Read`] failed on the device; the core tries again later.
     ReadFailed {
         /// The stream.
         class: Class,
         /// What the device said.
         why: String,
     },
-    /// Answer to [`crate::Effect::Load`].
+    /// Answer to [`crate::StoreOp::Load`].
     Loaded {
         /// The key.
         key: String,
@@ -251,7 +251,8 @@ pub struct StreamFigures {
     pub cap_bytes: u64,
     /// Records neither released nor given up.
     pub records: u64,
-    /// Records given up, or found damaged, since the state directory was made.
+    /// Records given up, or found damaged, of which the bridge does not know yet; in stream
+    /// *state* also those that a newer report has replaced.
     pub lost: u64,
 }
 

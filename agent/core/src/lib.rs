@@ -24,6 +24,7 @@ mod command;
 mod config;
 mod context;
 mod core;
+mod durable;
 mod effect;
 mod enrol;
 mod error;
@@ -42,7 +43,7 @@ pub use config::{Config, Intervals, Limits};
 pub use core::{Core, RestoreError, is_restored};
 pub use effect::{
     Attempt, BULK_PREFIX, Delivery, Effect, Gathering, KillReason, Level, LinkIdentity, Qos, Run,
-    Ticket, Write,
+    StoreOp, Ticket, Write,
 };
 pub use error::chain;
 pub use input::{

@@ -3,7 +3,7 @@
 
 use crate::context::{Context, Purpose};
 use crate::core::RestoreError;
-use crate::effect::{BULK_PREFIX, Effect, Write};
+use crate::effect::{BULK_PREFIX, Effect, StoreOp, Write};
 use crate::input::Monotonic;
 use crate::store::{self, REPORT_PREFIX};
 use holdfast_protocol::CommandId;
@@ -238,9 +238,9 @@ impl Reports {
                 (Some(held), job) => {
                     let slot = held.slot;
                     self.active = Some(Active::Loading { key, slot, job });
-                    ctx.push(Effect::Load {
+                    ctx.push(Effect::Store(StoreOp::Load {
                         key: table_key(key, slot),
-                    });
+                    }));
                 }
                 (None, job) => self.write(ctx, now, key, job, None),
             }

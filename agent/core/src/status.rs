@@ -89,7 +89,7 @@ pub struct QueueStatus {
     pub head: u64,
     /// Acknowledged sequence.
     pub acked: u64,
-    /// Records given up or damaged.
+    /// Records given up or damaged, of which the bridge does not know yet; it counts them for good.
     pub lost: u64,
 }
 

@@ -186,3 +186,114 @@ pub(crate) fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, 
         None => Err(malformed(postcard::Error::DeserializeUnexpectedEnd)),
     }
 }
+
+/// Golden bytes: what layout 1 looks like in a ledger. A change here is a new layout, never an edit of
+/// these bytes: an agent that replaces an older one finds them.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use holdfast_protocol::bounded::{Bytes, List, Text};
+
+    fn command() -> down::Command {
+        down::Command {
+            id: CommandId::from_random([7; 16]),
+            document_name: Text::cut("AWS-RunShellScript"),
+            document_version: Text::cut("1"),
+            content: Text::cut("{}"),
+            content_sha256: [3; 32],
+            parameters: List::default(),
+            expires_unix_ms: 1_800_000_000_000,
+            operator: None,
+        }
+    }
+
+    fn commands() -> Vec<CommandRecord> {
+        let place = Place {
+            boot: 2,
+            step: 1,
+            reboots: 1,
+            results: Vec::new(),
+            failed: (true, false),
+            kept: (10, 20),
+            written: [Written::default(); 2],
+        };
+        let written = [
+            Written {
+                kept: 5,
+                total: 600,
+            },
+            Written::default(),
+        ];
+        let (order, command) = (9, command());
+        vec![
+            CommandRecord::Pending {
+                order,
+                command: command.clone(),
+            },
+            CommandRecord::InProgress {
+                order,
+                command: command.clone(),
+                after: 300,
+            },
+            CommandRecord::RebootingUnwritten {
+                order,
+                command: command.clone(),
+                place: place.clone(),
+            },
+            CommandRecord::Done {
+                state: InvocationState::Success,
+                expires_unix_ms: 1_800_000_000_000,
+            },
+            CommandRecord::Rebooting {
+                order,
+                command,
+                place,
+                written,
+            },
+        ]
+    }
+
+    fn node() -> NodeRecord {
+        NodeRecord {
+            outbox: OutboxId(7),
+            starts: 4,
+            counter: 500,
+            signing_serial: 1,
+            token: Some(Bytes::new([8; 4]).unwrap()),
+            clock: Clock::new([9; 16], 1_700_000_000_000),
+        }
+    }
+
+    #[test]
+    fn layout_one_is_written_and_read_as_it_always_was() {
+        let mut values: Vec<Vec<u8>> = commands().iter().map(encode).collect();
+        values.push(encode(&node()));
+        let found: String = values
+            .iter()
+            .map(|value| {
+                let digits = value.iter().map(|byte| format!("{byte:02x}"));
+                digits.collect::<String>() + "\n"
+            })
+            .collect();
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden-ledger-1.txt");
+        if std::env::var_os("HOLDFAST_BLESS").is_some() {
+            std::fs::write(path, &found).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap(), found);
+        for (value, record) in values.iter().zip(commands()) {
+            assert_eq!(decode::<CommandRecord>("command/x", value).unwrap(), record);
+        }
+        let last = values.last().unwrap();
+        assert_eq!(decode::<NodeRecord>(NODE_KEY, last).unwrap(), node());
+        let newer = [&[LAYOUT + 1], &last[1..]].concat();
+        let refused = decode::<NodeRecord>(NODE_KEY, &newer).unwrap_err();
+        assert!(matches!(
+            refused,
+            RestoreError::Layout {
+                found: 2,
+                newest: 1,
+                ..
+            }
+        ));
+    }
+}

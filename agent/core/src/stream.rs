@@ -2,7 +2,7 @@
 //! Never holds a record: they are read when there is room for them, and forgotten when sent.
 
 use crate::context::Context;
-use crate::effect::{Attempt, Effect, Level, Qos};
+use crate::effect::{Attempt, Effect, Level, Qos, StoreOp};
 use crate::input::{Entry, Monotonic, StreamFigures};
 use crate::session::Opened;
 use crate::status::QueueStatus;
@@ -178,7 +178,7 @@ impl Streams {
         }
         window.acked = up_to;
         if !(self.results_searched && class == Class::Result) {
-            ctx.push(Effect::Release { class, up_to });
+            ctx.push(Effect::Store(StoreOp::Release { class, up_to }));
         }
         true
     }
@@ -191,7 +191,7 @@ impl Streams {
         let window = *self.window(Class::Result);
         if window.acked > window.figures.released {
             let (class, up_to) = (Class::Result, window.acked);
-            ctx.push(Effect::Release { class, up_to });
+            ctx.push(Effect::Store(StoreOp::Release { class, up_to }));
         }
     }
 
@@ -243,13 +243,13 @@ impl Streams {
             attempt,
         };
         self.reading = Some(reading);
-        ctx.push(Effect::Read {
+        ctx.push(Effect::Store(StoreOp::Read {
             class,
             from: reading.from,
             up_to: reading.up_to,
             max_records: records,
             max_bytes: bytes,
-        });
+        }));
     }
 
     /// Records have come: send them, if they are still wanted.

@@ -114,40 +114,12 @@ pub(crate) fn open<S: Storage>(
         .truncated
         .iter()
         .any(|cut| cut.made_bytes.is_none() && cut.bytes > 0);
-    let mut spares = Vec::new();
-    let mut next_ordinal = 1;
-    let mut next_slot = 0;
-    let mut written_bytes = cursor.written_bytes();
-    let mut chains: BTreeMap<StreamId, Vec<Segment>> = BTreeMap::new();
-    for Found {
-        slot,
-        bytes,
-        header,
-    } in found
-    {
-        next_slot = next_slot.max(slot.wrapping_add(1));
-        match header {
-            Some(header) => {
-                next_ordinal = next_ordinal.max(header.ordinal.saturating_add(1));
-                written_bytes = written_bytes.max(header.written_bytes);
-                let mut segment = Segment::new(slot, header);
-                segment.sealed = bytes < header.bytes;
-                let chain = chains.entry(StreamId::new(header.stream)).or_default();
-                chain.push(segment);
-            }
-            // Made or recycled, but never synced with a record in it.
-            None if bytes >= SEGMENT_BYTES_LEAST => spares.push(Spare {
-                slot,
-                bytes,
-                is_written: false,
-            }),
-            None => {}
-        }
-    }
-    recovery.cursor_lost = cursor.stored().is_empty() && (cursor_damaged || !chains.is_empty());
+    let mut sorted = Sorted::of(found, cursor.written_bytes());
+    recovery.cursor_lost =
+        cursor.stored().is_empty() && (cursor_damaged || !sorted.chains.is_empty());
 
     let mut index = Index::default();
-    for (id, mut chain) in chains {
+    for (id, mut chain) in std::mem::take(&mut sorted.chains) {
         chain.sort_by_key(|segment| segment.header.ordinal);
         let stream = streams
             .entry(id)
@@ -161,30 +133,22 @@ pub(crate) fn open<S: Storage>(
         } else if let Some(first) = stream.segments.front() {
             stream.progress.released = first.header.first_seq - 1;
         }
-        spares.extend(drop_finished(stream));
-        let end_lost = any_end
-            || stream.segments.back().is_some_and(|last| {
-                let name = last.name();
-                recovery.truncated.iter().any(|cut| cut.file == name)
-            });
+        sorted.spares.extend(drop_finished(stream));
+        let end_lost = any_end || is_cut_at_the_end(stream, &recovery.truncated);
         recovery.end_lost |= end_lost;
         scan(&storage, stream, &mut index, &mut recovery)?;
         if stream.id == StreamId::LEDGER && end_lost {
             recovery.doubtful.extend(index.older_than(u64::MAX));
         }
-        let told = stream
-            .segments
-            .iter()
-            .map(|segment| segment.header.written_bytes + segment.used());
-        written_bytes = written_bytes.max(told.max().unwrap_or(0));
+        sorted.count(stream);
     }
     recovery.doubtful.sort();
     recovery.doubtful.dedup();
-    storage.set_before(written_bytes);
+    storage.set_before(sorted.written_bytes);
     let mut journal = Journal {
         storage,
         streams,
-        pool: Pool::new(spares, next_ordinal, next_slot, salts),
+        pool: Pool::new(sorted.spares, sorted.next_ordinal, sorted.next_slot, salts),
         cursor,
         index,
         ledger_cap_bytes: config.ledger_cap_bytes,
@@ -192,6 +156,67 @@ pub(crate) fn open<S: Storage>(
     };
     settle(&mut journal, &mut recovery)?;
     Ok((journal, recovery))
+}
+
+/// The segment files by what they are, and what is next after all of them.
+struct Sorted {
+    chains: BTreeMap<StreamId, Vec<Segment>>,
+    spares: Vec<Spare>,
+    next_ordinal: u64,
+    next_slot: u32,
+    /// What the journal had written in all, as far as its files tell.
+    written_bytes: u64,
+}
+
+impl Sorted {
+    fn of(found: Vec<Found>, written_bytes: u64) -> Self {
+        let mut sorted = Self {
+            chains: BTreeMap::new(),
+            spares: Vec::new(),
+            next_ordinal: 1,
+            next_slot: 0,
+            written_bytes,
+        };
+        for file in found {
+            sorted.next_slot = sorted.next_slot.max(file.slot.wrapping_add(1));
+            sorted.add(&file);
+        }
+        sorted
+    }
+
+    fn add(&mut self, file: &Found) {
+        match file.header {
+            Some(header) => {
+                self.next_ordinal = self.next_ordinal.max(header.ordinal.saturating_add(1));
+                self.written_bytes = self.written_bytes.max(header.written_bytes);
+                let mut segment = Segment::new(file.slot, header);
+                segment.sealed = file.bytes < header.bytes;
+                let chain = self.chains.entry(StreamId::new(header.stream)).or_default();
+                chain.push(segment);
+            }
+            // Made or recycled, but never synced with a record in it.
+            None if file.bytes >= SEGMENT_BYTES_LEAST => self.spares.push(Spare {
+                slot: file.slot,
+                bytes: file.bytes,
+                is_written: false,
+            }),
+            None => {}
+        }
+    }
+
+    /// A stream has been scanned: its segments say how much was written before and in them.
+    fn count<F>(&mut self, stream: &Stream<F>) {
+        let segments = stream.segments.iter();
+        let told = segments.map(|segment| segment.header.written_bytes + segment.used());
+        self.written_bytes = self.written_bytes.max(told.max().unwrap_or(0));
+    }
+}
+
+fn is_cut_at_the_end<F>(stream: &Stream<F>, truncated: &[Truncated]) -> bool {
+    stream.segments.back().is_some_and(|last| {
+        let name = last.name();
+        truncated.iter().any(|cut| cut.file == name)
+    })
 }
 
 fn configured<F>(config: &Config) -> Result<BTreeMap<StreamId, Stream<F>>, OpenError> {

@@ -2,8 +2,8 @@
 //! Never blocks the caller: what comes meanwhile waits for the next batch.
 
 use crate::clock::{self, NoRandomness};
-use holdfast_agent_core::Input;
-use holdfast_agent_store::{Op, Wear};
+use holdfast_agent_core::{Input, StoreOp};
+use holdfast_agent_store::Wear;
 use holdfast_journal::{Config, DirStorage, OpenError, Recovery};
 use std::path::Path;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(super) struct JournalTask {
     /// Here while no batch is under way.
     store: Option<Box<Store>>,
     batch: Option<JoinHandle<(Box<Store>, Vec<Input>)>>,
-    queue: Vec<Op>,
+    queue: Vec<StoreOp>,
     /// As of the last batch.
     wear: Wear,
     retry_at: Option<Instant>,
@@ -59,7 +59,7 @@ impl JournalTask {
     }
 
     /// Adds work; [`Self::next`] begins it. The core bounds how much it has open.
-    pub(super) fn push(&mut self, op: Op) {
+    pub(super) fn push(&mut self, op: StoreOp) {
         self.queue.push(op);
     }
 

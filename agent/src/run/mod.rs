@@ -4,33 +4,34 @@
 mod connection;
 pub mod control;
 mod journal;
+mod link_log;
 pub(crate) mod notify;
+mod open;
 mod renewal;
 pub mod settings;
 mod steps;
 
-use crate::clock::{self, Alarm, BUILT_UNIX_MS, NoRandomness};
+use crate::clock::{self, Alarm, NoRandomness};
 use crate::error::chain;
-use crate::link::address::Address;
 use crate::link::{Dialer, Outgoing};
 use crate::platform;
 use crate::plugin::{self, Environment};
-use crate::state::{Held, Identity, StateDir, StateError};
+use crate::state::{Identity, StateDir, StateError};
 use crate::tls::{Connector, Floor};
 use connection::Connection;
 use control::Control;
 use holdfast_agent_core::{
-    Attempt, Config, Core, Effect, Input, Level, LinkFault, LinkIdentity, RestoreError,
+    Attempt, Core, Effect, Input, Level, LinkFault, LinkIdentity, LinkState, RestoreError,
 };
-use holdfast_agent_store::{Op, Wear};
-use holdfast_journal::{OpenError, ReadError, Recovery};
-use journal::{JournalLost, JournalTask, Store};
+use holdfast_journal::{OpenError, ReadError};
+use journal::{JournalLost, JournalTask};
+use link_log::LinkLog;
 use notify::Notify;
-use serde_json::{Value, json};
+pub use open::offline_status;
+use open::{Node, open, status_of};
 use settings::Settings;
 use std::collections::VecDeque;
 use std::io;
-use std::path::PathBuf;
 use std::time::Duration;
 use steps::Steps;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,10 +43,6 @@ const EVENTS_MAX: usize = 64;
 /// Told to stop, the process ends within this, whatever the disk does: longer than the core gives
 /// to running steps, and shorter than an init system's patience.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
-/// How often, and how long apart, a directory is tried that another holds: 2 s, where `status` has it
-/// for milliseconds.
-const HELD_TRIES: u32 = 100;
-const HELD_PAUSE: Duration = Duration::from_millis(20);
 
 /// What tasks tell the loop.
 #[derive(Debug)]
@@ -107,132 +104,6 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> RunError {
     move |source| RunError::System { what, source }
 }
 
-/// What was opened of a state directory.
-struct Opened {
-    _held: Held,
-    node: Node,
-    store: Store,
-    core: Core,
-}
-
-/// Who this is, and where it connects.
-struct Node {
-    identity: Identity,
-    /// The identity's, or those of this run alone.
-    bridges: Vec<Address>,
-    /// Files beside the journal that are none of ours.
-    strays: Vec<PathBuf>,
-}
-
-/// Takes the state directory and restores the core from it.
-fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
-    // Before anything is read: whoever holds it may be replacing the identity.
-    let mut tries = 0..HELD_TRIES;
-    let held = state.hold_after(|| {
-        std::thread::sleep(HELD_PAUSE);
-        tries.next().is_some()
-    })?;
-    let identity = state.identity()?;
-    let place = state.journal_of(&identity)?;
-    let bridges = match &*settings.bridges {
-        [] => identity.bridges.clone(),
-        chosen => chosen.to_vec(),
-    };
-    let node = Node {
-        identity,
-        bridges,
-        strays: place.strays,
-    };
-    for stray in &node.strays {
-        tracing::warn!(path = %stray.display(), "this is not the agent's, and is left alone");
-    }
-    let (mut store, recovery) = journal::open(&place.path, &settings.journal())?;
-    report(&recovery);
-    let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
-    let restored = store.restored(boot_id, clock::random()?, clock::now())?;
-    let core = Core::restore(config(&node, settings)?, restored)?;
-    Ok(Opened {
-        _held: held,
-        node,
-        store,
-        core,
-    })
-}
-
-fn config(node: &Node, settings: &Settings) -> Result<Config, RunError> {
-    let Node {
-        identity, bridges, ..
-    } = node;
-    Ok(Config {
-        node: identity.node,
-        root: identity.root_key(),
-        bridges: bridges.len(),
-        certificate: renewal::life_of(identity),
-        agent_version: env!("CARGO_PKG_VERSION")
-            .try_into()
-            .map_err(|_| RunError::Version)?,
-        platform: platform::detect(None),
-        document_platform: holdfast_documents::Platform::Linux,
-        built_unix_ms: BUILT_UNIX_MS,
-        registered_unix_ms: identity.registered_unix_ms,
-        limits: settings.limits(),
-        intervals: settings.intervals(),
-    })
-}
-
-fn report(recovery: &Recovery) {
-    if recovery.damaged_records > 0 {
-        tracing::warn!(
-            records = recovery.damaged_records,
-            "the medium has damaged records of the journal; they are reported as gaps"
-        );
-    }
-    if recovery.cursor_lost {
-        tracing::warn!("the journal's cursor is lost: the outbox begins a new life");
-    }
-    if let Some(error) = &recovery.read_only {
-        tracing::error!(
-            error = chain(error),
-            "the state directory is read-only: commands are refused until it can be written"
-        );
-    }
-    if let Some(error) = &recovery.reserve_missing {
-        tracing::warn!(error = chain(error), "the device has no room to spare");
-    }
-}
-
-/// What `status` shows of a state directory on which no agent runs.
-///
-/// # Errors
-/// [`RunError`]; [`StateError::InUse`] when an agent runs after all.
-pub fn offline_status(state: &StateDir) -> Result<Value, RunError> {
-    let opened = open(state, &Settings::default())?;
-    Ok(status_of(
-        &opened.core,
-        &opened.node,
-        opened.store.wear(),
-        false,
-    ))
-}
-
-fn status_of(core: &Core, node: &Node, wear: Wear, running: bool) -> Value {
-    let mut status = json!(core.status(clock::now()));
-    if let Value::Object(members) = &mut status {
-        let bridges = node.bridges.iter().map(Address::to_string);
-        let strays = node.strays.iter().map(|path| path.display().to_string());
-        members.insert("running".into(), running.into());
-        members.insert("version".into(), env!("CARGO_PKG_VERSION").into());
-        members.insert("bridges".into(), bridges.collect());
-        members.insert("strays".into(), strays.collect());
-        let journal = json!({
-            "written_bytes": wear.written_bytes,
-            "written_total_bytes": wear.written_total_bytes,
-        });
-        members.insert("journal".into(), journal);
-    }
-    status
-}
-
 /// Serves until told to stop.
 ///
 /// # Errors
@@ -257,6 +128,8 @@ pub async fn run(state: StateDir, settings: &Settings) -> Result<(), RunError> {
         journal: JournalTask::new(opened.store),
         connection: None,
         steps: Steps::default(),
+        link_log: LinkLog::default(),
+        bridge: 0,
         events,
         again: VecDeque::new(),
         ends_by: None,
@@ -275,6 +148,9 @@ struct Shell {
     connection: Option<Connection>,
     steps: Steps,
     events: mpsc::Sender<Event>,
+    link_log: LinkLog,
+    /// The bridge that was asked last.
+    bridge: usize,
     /// Inputs that an effect came to at once.
     again: VecDeque<Input>,
     /// When the process ends at the latest, once it was told to stop.
@@ -321,7 +197,7 @@ impl Shell {
         notify.ready();
         loop {
             self.perform_all();
-            notify.status(self.core.link_state(), self.core.disk_fault());
+            self.tell_link(&mut notify);
             if self.stopped && self.journal.is_idle() {
                 tracing::info!("stopped; everything is on disk");
                 return Ok(());
@@ -361,7 +237,26 @@ impl Shell {
         if let Input::StepEnded { command, step, .. } = &input {
             self.steps.ended(*command, *step);
         }
-        self.core.step(clock::now(), input);
+        let mut ended = None;
+        if let Input::LinkFailed { why, .. } | Input::Disconnected { why, .. } = &input {
+            ended = Some(why.clone());
+        }
+        let now = clock::now();
+        self.core.step(now, input);
+        if let Some(why) = ended.filter(|_| self.ends_by.is_none()) {
+            let next_try_ms = self.core.next_try_in_ms(now);
+            self.link_log.ended(now, &why, next_try_ms);
+        }
+    }
+
+    /// How the link is, for the service manager and the log.
+    fn tell_link(&mut self, notify: &mut Notify) {
+        let link = self.core.link_state();
+        notify.status(link, self.core.disk_fault());
+        if let Some(bridge) = self.node.bridges.get(self.bridge) {
+            let is_online = link == LinkState::Online;
+            self.link_log.online(clock::now(), is_online, bridge);
+        }
     }
 
     fn take(&mut self, event: Option<Event>) {
@@ -392,22 +287,7 @@ impl Shell {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Persist { ticket, writes } => self.journal.push(Op::Persist { ticket, writes }),
-            Effect::Release { class, up_to } => self.journal.push(Op::Release { class, up_to }),
-            Effect::Read {
-                class,
-                from,
-                up_to,
-                max_records,
-                max_bytes,
-            } => self.journal.push(Op::Read {
-                class,
-                from,
-                up_to,
-                max_records,
-                max_bytes,
-            }),
-            Effect::Load { key } => self.journal.push(Op::Load { key }),
+            Effect::Store(op) => self.journal.push(op),
             Effect::Connect {
                 attempt,
                 bridge,
@@ -464,10 +344,7 @@ impl Shell {
                 self.events.clone(),
             ),
             Effect::Log { level, message } => log(level, &message),
-            Effect::Stopped => {
-                self.journal.push(Op::Checkpoint);
-                self.stopped = true;
-            }
+            Effect::Stopped => self.stopped = true,
         }
     }
 
@@ -487,6 +364,7 @@ impl Shell {
         floor_unix_ms: u64,
     ) {
         self.floor.set(floor_unix_ms);
+        self.bridge = bridge;
         let client = match identity {
             LinkIdentity::Node { .. } => Some(self.node.identity.client()),
             LinkIdentity::Enrol { .. } => None,
@@ -561,51 +439,5 @@ fn log(level: Level, message: &str) {
         Level::Info => tracing::info!("{message}"),
         Level::Warn => tracing::warn!("{message}"),
         Level::Error => tracing::error!("{message}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::state::tests::{A, identity, state};
-
-    #[test]
-    fn bridges_of_one_run_are_not_the_identitys() {
-        let (_home, state) = state();
-        let identity = identity(A);
-        state.install(&identity).unwrap();
-        let other: Address = "mqtts://other.example:1".parse().unwrap();
-        let settings = Settings {
-            bridges: vec![other.clone()],
-            ..Settings::default()
-        };
-        let opened = open(&state, &settings).unwrap();
-        assert_eq!(opened.node.bridges, [other]);
-        // What a renewal installs.
-        assert_eq!(opened.node.identity, identity);
-        drop(opened);
-        let opened = open(&state, &Settings::default()).unwrap();
-        assert_eq!(opened.node.bridges, identity.bridges);
-    }
-
-    #[test]
-    fn nothing_is_read_while_another_process_holds_the_directory() {
-        let (_home, state) = state();
-        let _held = state.hold().unwrap();
-        // It may be replacing the identity: that there is none yet says nothing.
-        let refused = open(&state, &Settings::default()).err().unwrap();
-        assert!(matches!(refused, RunError::State(StateError::InUse { .. })));
-    }
-
-    #[test]
-    fn a_stray_file_is_shown_by_the_status() {
-        let (_home, state) = state();
-        state.install(&identity(A)).unwrap();
-        let journals = state.path().join("journal");
-        std::fs::create_dir(&journals).unwrap();
-        std::fs::write(journals.join("notes"), "").unwrap();
-        let status = offline_status(&state).unwrap();
-        let stray = journals.join("notes").display().to_string();
-        assert_eq!(status["strays"], json!([stray]));
     }
 }

@@ -2,8 +2,8 @@
 //! Never answers for a write before it is durable, and never writes a later ticket before an earlier one.
 
 use holdfast_agent_core::{
-    Entry, Input, LedgerDamage, Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write,
-    chain, is_restored,
+    Entry, Input, LedgerDamage, Monotonic, PersistRefusal, Restored, StoreOp, StreamFigures,
+    Ticket, Write, chain, is_restored,
 };
 use holdfast_journal::{
     Config, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation, SaltSource,
@@ -13,44 +13,8 @@ use holdfast_protocol::CommandId;
 use holdfast_protocol::up::{self, Class, Record};
 use std::collections::{HashMap, VecDeque};
 
-/// One piece of work for the journal.
-#[derive(Debug)]
-pub enum Op {
-    /// All of the writes or none; answered once they are durable.
-    Persist {
-        /// Names them in the answer.
-        ticket: Ticket,
-        /// The writes.
-        writes: Vec<Write>,
-    },
-    /// The bridge has these records: their space comes back.
-    Release {
-        /// Their stream.
-        class: Class,
-        /// The last of them.
-        up_to: u64,
-    },
-    /// Read records of a stream.
-    Read {
-        /// The stream.
-        class: Class,
-        /// The first sequence.
-        from: u64,
-        /// The last.
-        up_to: u64,
-        /// Not more than this many.
-        max_records: usize,
-        /// Not more than this, but at least one record.
-        max_bytes: usize,
-    },
-    /// Read an entry of the ledger.
-    Load {
-        /// Its key.
-        key: String,
-    },
-    /// Make acknowledgements durable too: the process ends.
-    Checkpoint,
-}
+#[cfg(test)]
+mod tests;
 
 /// The journal and what is under way in it.
 pub struct Store<S: Storage> {
@@ -176,26 +140,26 @@ impl<S: Storage> Store<S> {
     }
 
     /// Performs the work in order, all writes with one sync; returns what it came to.
-    pub fn perform(&mut self, ops: Vec<Op>) -> Vec<Input> {
+    pub fn perform(&mut self, ops: Vec<StoreOp>) -> Vec<Input> {
         let mut answers = Vec::new();
         let mut checkpoint = false;
         let mut released = false;
         for op in ops {
             match op {
-                Op::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
-                Op::Release { class, up_to } => {
+                StoreOp::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
+                StoreOp::Release { class, up_to } => {
                     self.release(class, up_to);
                     released = true;
                 }
-                Op::Read {
+                StoreOp::Read {
                     class,
                     from,
                     up_to,
                     max_records,
                     max_bytes,
                 } => answers.push(self.read(class, from, up_to, max_records, max_bytes)),
-                Op::Load { key } => answers.push(self.load(key)),
-                Op::Checkpoint => checkpoint = true,
+                StoreOp::Load { key } => answers.push(self.load(key)),
+                StoreOp::Checkpoint => checkpoint = true,
             }
         }
         self.persist(&mut answers);
@@ -493,166 +457,5 @@ fn first_of(entry: &Entry) -> u64 {
     match *entry {
         Entry::Record { sequence, .. } => sequence,
         Entry::Gap { first, .. } => first,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "a test names the one answer that it expects"
-    )]
-
-    use super::*;
-    use holdfast_journal::DirStorage;
-
-    fn store(home: &tempfile::TempDir) -> Store<DirStorage> {
-        let storage = DirStorage::open(&home.path().join("journal")).unwrap();
-        let salts = Box::new(|| 7);
-        Store::open(storage, &Config::default(), salts).unwrap().0
-    }
-
-    fn append(class: Class, bytes: usize) -> Write {
-        Write::Append {
-            class,
-            key: 0,
-            stored: vec![b'x'; bytes],
-            reserved: None,
-        }
-    }
-
-    fn put(key: &str, value: &[u8]) -> Write {
-        Write::Put {
-            key: key.into(),
-            value: value.to_vec(),
-        }
-    }
-
-    fn persist(ticket: u64, writes: Vec<Write>) -> Op {
-        Op::Persist {
-            ticket: Ticket(ticket),
-            writes,
-        }
-    }
-
-    fn loaded(store: &mut Store<DirStorage>, key: &str) -> Option<Vec<u8>> {
-        let key = key.to_owned();
-        match store.perform(vec![Op::Load { key }]).pop() {
-            Some(Input::Loaded { value, .. }) => value,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_answered_is_there_after_a_restart() {
-        let home = tempfile::tempdir().unwrap();
-        let mut first = store(&home);
-        let answers = first.perform(vec![
-            persist(1, vec![append(Class::Result, 10), put("a", b"1")]),
-            persist(2, vec![append(Class::Result, 10), append(Class::Audit, 5)]),
-        ]);
-        let tickets = answers.iter().map(|answer| match answer {
-            Input::Persisted {
-                ticket, appended, ..
-            } => (ticket.0, appended.clone()),
-            other => panic!("{other:?}"),
-        });
-        assert_eq!(tickets.collect::<Vec<_>>(), [(1, vec![1]), (2, vec![2, 1])]);
-        drop(first);
-        let mut second = store(&home);
-        let restored = second.restored([1; 16], [2; 32], Monotonic(1)).unwrap();
-        assert_eq!(restored.ledger, [("a".to_owned(), b"1".to_vec())]);
-        assert_eq!(restored.streams.map(|stream| stream.head), [2, 1, 0, 0]);
-    }
-
-    #[test]
-    fn wear_counts_from_the_start_of_the_process_and_in_all() {
-        let home = tempfile::tempdir().unwrap();
-        let mut first = store(&home);
-        first.perform(vec![
-            persist(1, vec![append(Class::Result, 1000)]),
-            Op::Checkpoint,
-        ]);
-        let before = first.wear();
-        assert!(before.written_bytes > 1000);
-        assert_eq!(before.written_total_bytes, before.written_bytes);
-        drop(first);
-        let after = store(&home).wear();
-        assert_eq!(
-            after.written_total_bytes,
-            before.written_total_bytes + after.written_bytes
-        );
-    }
-
-    #[test]
-    fn a_refused_ticket_leaves_the_ledger_as_it_was() {
-        let home = tempfile::tempdir().unwrap();
-        let mut store = store(&home);
-        store.perform(vec![persist(1, vec![put("a", b"old")])]);
-        let too_much = Write::Reserve {
-            command: CommandId::from([1; 16]),
-            bytes: 1 << 30,
-        };
-        let answers = store.perform(vec![persist(2, vec![too_much, put("a", b"new")])]);
-        assert!(matches!(
-            answers[..],
-            [Input::PersistFailed {
-                ticket: Ticket(2),
-                why: PersistRefusal::Stream {
-                    class: Class::Result,
-                    ..
-                }
-            }]
-        ));
-        // The second value is above a ledger's bound: the first of the ticket is taken back.
-        let huge = vec![0; 32 << 20];
-        let answers = store.perform(vec![persist(3, vec![put("a", b"new"), put("b", &huge)])]);
-        assert!(matches!(answers[..], [Input::PersistFailed { .. }]));
-        assert_eq!(loaded(&mut store, "a").unwrap(), b"old");
-        assert!(!store.is_delayed());
-    }
-
-    #[test]
-    fn reservations_are_used_and_given_back() {
-        let home = tempfile::tempdir().unwrap();
-        let mut store = store(&home);
-        let command = CommandId::from([1; 16]);
-        let bytes = 100_000;
-        store.perform(vec![persist(1, vec![Write::Reserve { command, bytes }])]);
-        let [results, ..] = store.figures();
-        assert!(results.reserved_bytes >= bytes);
-        let within = Write::Append {
-            class: Class::Result,
-            key: 0,
-            stored: vec![0; 50_000],
-            reserved: Some(command),
-        };
-        store.perform(vec![persist(2, vec![within])]);
-        let [used, ..] = store.figures();
-        assert!(used.reserved_bytes < bytes && used.reserved_bytes > 0);
-        store.perform(vec![persist(3, vec![Write::Unreserve { command }])]);
-        assert_eq!(store.figures()[0].reserved_bytes, 0);
-    }
-
-    #[test]
-    fn a_read_keeps_its_bounds() {
-        let home = tempfile::tempdir().unwrap();
-        let mut store = store(&home);
-        let writes = (0..10).map(|_| append(Class::Log, 100)).collect();
-        store.perform(vec![persist(1, writes)]);
-        let read = Op::Read {
-            class: Class::Log,
-            from: 3,
-            up_to: 8,
-            max_records: 4,
-            max_bytes: 1 << 20,
-        };
-        match store.perform(vec![read]).pop() {
-            Some(Input::Records { entries, .. }) => {
-                let places: Vec<u64> = entries.iter().map(Entry::last).collect();
-                assert_eq!(places, [3, 4, 5, 6]);
-            }
-            other => panic!("{other:?}"),
-        }
     }
 }

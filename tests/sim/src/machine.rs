@@ -5,9 +5,8 @@ use crate::disk::{self, Disk};
 use crate::random::Random;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Gathering, Input, Intervals, Limits,
-    LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit, chain,
+    LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit, StoreOp, chain,
 };
-use holdfast_agent_store::Op;
 use holdfast_journal::SimStorage;
 use holdfast_protocol::enrol::Renewal;
 use holdfast_protocol::report::{Cell, Row, Table, TypeName};
@@ -82,7 +81,7 @@ pub(crate) struct Machine {
     pub(crate) processes: BTreeMap<CommandId, Process>,
     /// Commands of whose steps an agent that was killed left the processes running.
     pub(crate) remains: BTreeSet<CommandId>,
-    work: Vec<Op>,
+    work: Vec<StoreOp>,
     pub(crate) disk_busy: bool,
     /// When the core's deadline is already in the world's queue.
     pub(crate) tick_at: Option<u64>,
@@ -285,24 +284,7 @@ impl Machine {
         let mut actions = Vec::new();
         while let Some(effect) = self.core.as_mut().and_then(Core::poll_effect) {
             match effect {
-                Effect::Persist { ticket, writes } => {
-                    self.work.push(Op::Persist { ticket, writes });
-                }
-                Effect::Release { class, up_to } => self.work.push(Op::Release { class, up_to }),
-                Effect::Read {
-                    class,
-                    from,
-                    up_to,
-                    max_records,
-                    max_bytes,
-                } => self.work.push(Op::Read {
-                    class,
-                    from,
-                    up_to,
-                    max_records,
-                    max_bytes,
-                }),
-                Effect::Load { key } => self.work.push(Op::Load { key }),
+                Effect::Store(op) => self.work.push(op),
                 Effect::Connect {
                     attempt, identity, ..
                 } => {

@@ -4,7 +4,7 @@
 use super::{Commands, Ending, Held, Phase, RETRY_MS, Tombstone};
 use crate::context::{Context, Purpose};
 use crate::core::RestoreError;
-use crate::effect::{Effect, Write};
+use crate::effect::{Effect, StoreOp, Write};
 use crate::input::{Entry, LedgerDamage, Monotonic, StreamFigures};
 use crate::store::{self, COMMAND_PREFIX, CommandRecord, Place};
 use holdfast_protocol::bounded::{List, Text};
@@ -58,13 +58,13 @@ impl Recovery {
     }
 
     fn read(&self, ctx: &mut Context) {
-        ctx.push(Effect::Read {
+        ctx.push(Effect::Store(StoreOp::Read {
             class: Class::Result,
             from: self.next,
             up_to: self.up_to,
             max_records: PAGE_RECORDS,
             max_bytes: PAGE_BYTES,
-        });
+        }));
     }
 }
 

@@ -18,7 +18,7 @@
 use holdfast_agent_core::LedgerDamage;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Entry, Input, Intervals, Limits,
-    Monotonic, PersistRefusal, Restored, StreamFigures, Ticket, Write,
+    Monotonic, PersistRefusal, Restored, StoreOp, StreamFigures, Ticket, Write,
 };
 use holdfast_documents::DocumentHash;
 use holdfast_protocol::bounded::{List, Text};
@@ -248,15 +248,19 @@ impl Node {
     pub fn perform(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Persist { ticket, writes } => self.writes.push_back((ticket, writes)),
-                Effect::Release { class, up_to } => self.disk.released[class.index()] = up_to,
-                Effect::Read {
+                Effect::Store(StoreOp::Persist { ticket, writes }) => {
+                    self.writes.push_back((ticket, writes))
+                }
+                Effect::Store(StoreOp::Release { class, up_to }) => {
+                    self.disk.released[class.index()] = up_to
+                }
+                Effect::Store(StoreOp::Read {
                     class,
                     from,
                     up_to,
                     max_records,
                     ..
-                } => {
+                }) => {
                     let stream = &self.disk.streams[class.index()];
                     let entries = (from..=up_to)
                         .take(max_records)
@@ -272,7 +276,8 @@ impl Node {
                     };
                     self.core.step(self.now, input);
                 }
-                Effect::Load { key } => {
+                Effect::Store(StoreOp::Checkpoint) => {}
+                Effect::Store(StoreOp::Load { key }) => {
                     let value = self.disk.ledger.get(&key).cloned();
                     self.core.step(self.now, Input::Loaded { key, value });
                 }

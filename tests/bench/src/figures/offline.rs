@@ -8,7 +8,7 @@ use crate::table::{Budget, Row};
 use anyhow::{Context as _, Result, ensure};
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Input, Intervals, Limits, LinkFault,
-    Monotonic, Qos, Restored, Run, StepEnd, StepExit,
+    Monotonic, Qos, Restored, Run, StepEnd, StepExit, StoreOp,
 };
 use holdfast_documents::library;
 use holdfast_protocol::bounded::{List, Text};
@@ -181,26 +181,27 @@ impl World {
     fn perform(&mut self) -> Result<()> {
         while let Some(effect) = self.core.poll_effect() {
             match effect {
-                Effect::Persist { ticket, writes } => {
+                Effect::Store(StoreOp::Persist { ticket, writes }) => {
                     let answer = self.memory.persist(ticket, writes);
                     self.cause(COMMIT_MS, answer);
                 }
-                Effect::Release { class, up_to } => {
+                Effect::Store(StoreOp::Release { class, up_to }) => {
                     self.memory.release(class, up_to);
                 }
-                Effect::Read {
+                Effect::Store(StoreOp::Read {
                     class,
                     from,
                     up_to,
                     max_records,
                     max_bytes,
-                } => {
+                }) => {
                     let answer = self
                         .memory
                         .read(class, (from, up_to), max_records, max_bytes);
                     self.cause(0, answer);
                 }
-                Effect::Load { key } => {
+                Effect::Store(StoreOp::Checkpoint) => {}
+                Effect::Store(StoreOp::Load { key }) => {
                     let answer = self.memory.load(key);
                     self.cause(0, answer);
                 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Input, Intervals, Level, Limits,
-    LinkFault, LinkIdentity, LinkState, Monotonic, Qos, Restored, Run, StepEnd, StepExit,
+    LinkFault, LinkIdentity, LinkState, Monotonic, Qos, Restored, Run, StepEnd, StepExit, StoreOp,
 };
 use holdfast_protocol::bounded::Text;
 use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
@@ -210,29 +210,30 @@ impl Node {
 
     async fn begin(&mut self, effect: Effect) -> Result<()> {
         match effect {
-            Effect::Persist { ticket, writes } => {
+            Effect::Store(StoreOp::Persist { ticket, writes }) => {
                 let answer = self.memory.persist(ticket, writes);
                 self.step(answer);
             }
-            Effect::Release { class, up_to } => {
+            Effect::Store(StoreOp::Release { class, up_to }) => {
                 let released = self.memory.release(class, up_to);
                 if class == Class::Result {
                     let acknowledged = &self.counts.acknowledged;
                     acknowledged.fetch_add(released, Ordering::Relaxed);
                 }
             }
-            Effect::Read {
+            Effect::Store(StoreOp::Read {
                 class,
                 from,
                 up_to,
                 max_records,
                 max_bytes,
-            } => {
+            }) => {
                 let range = (from, up_to);
                 let answer = self.memory.read(class, range, max_records, max_bytes);
                 self.step(answer);
             }
-            Effect::Load { key } => {
+            Effect::Store(StoreOp::Checkpoint) => {}
+            Effect::Store(StoreOp::Load { key }) => {
                 let answer = self.memory.load(key);
                 self.step(answer);
             }
