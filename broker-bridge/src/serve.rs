@@ -5,8 +5,8 @@ mod addresses;
 mod lock;
 
 pub use addresses::{Addresses, register_address};
-pub(crate) use lock::Lock;
 pub use lock::LockError;
+pub(crate) use lock::{AGENT_IDENTITY, Lock};
 
 use crate::api::{self, Api};
 use crate::enrol::{Desk, Enroller};

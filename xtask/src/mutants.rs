@@ -34,8 +34,9 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         .iter()
         .filter(|mutant| names.is_empty() || names.iter().any(|name| name == mutant.name))
         .collect();
-    if chosen.is_empty() {
-        bail!("no mutant is called {names:?}");
+    let is_known = |name: &&String| MUTANTS.iter().any(|mutant| mutant.name == **name);
+    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
+        bail!("no mutant is called `{unknown}`");
     }
     scratch.copy()?;
     say("==> the tree as it is");

@@ -76,6 +76,12 @@ pub enum UsageError {
         /// What was found.
         found: String,
     },
+    /// The first word of a verb.
+    #[error("did you mean `{whole}`?")]
+    Half {
+        /// The verb.
+        whole: &'static str,
+    },
     /// A flag or value that the verb does not have.
     #[error("{0}; see `holdfast-agent {1} --help`")]
     Unexpected(lexopt::Error, &'static str),
@@ -300,6 +306,9 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
             parameters: flags.parameters,
         },
         ["document", "run"] => return Err(missing("document run", "FILE")),
+        ["patch"] => return Err(half("patch scan")),
+        ["document"] => return Err(half("document run FILE")),
+        ["journal"] => return Err(half("journal inspect")),
         _ => {
             return Err(UsageError::Verb {
                 found: words.join(" ").chars().take(80).collect(),
@@ -308,13 +317,17 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
     };
     let state_dir = flags
         .state_dir
-        .or_else(|| std::env::var_os("HOLDFAST_STATE_DIR").map(PathBuf::from))
+        .or_else(|| std::env::var_os("HOLDFAST_AGENT_STATE_DIR").map(PathBuf::from))
         .unwrap_or_else(|| DEFAULT_PATH.into());
     Ok(Invocation::Run(Box::new(Arguments {
         verb,
         state_dir,
         json: flags.json,
     })))
+}
+
+fn half(whole: &'static str) -> UsageError {
+    UsageError::Half { whole }
 }
 
 fn missing(verb: &'static str, flag: &'static str) -> UsageError {
@@ -404,6 +417,9 @@ mod tests {
             ("register --ca-sha256 12", "64 hexadecimal digits"),
             ("register --activation-id", "missing argument"),
             ("document run", "document run needs FILE"),
+            ("patch", "did you mean `patch scan`?"),
+            ("document", "did you mean `document run FILE`?"),
+            ("journal", "did you mean `journal inspect`?"),
             ("run --max-commands 0", "a number from 1 to 10000"),
             ("run --queue-bytes lots", "`lots`"),
             ("-x", "'-x'"),

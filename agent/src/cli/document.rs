@@ -2,17 +2,21 @@
 //! Never tells anybody: no bridge, no outbox.
 
 use super::{Exit, Failure, output, read};
+use crate::clock;
 use crate::platform;
 use crate::plugin::{self, Captured, End, Environment, Job, Stop};
 use crate::state::StateDir;
 use holdfast_documents::limits::DOCUMENT_BYTES_MAX;
 use holdfast_documents::{
-    Disposition, Document, OnFailure, OnSuccess, Plan, PlannedStep, Platform, Supplied, library,
-    supplied_from_json,
+    BindError, Disposition, Document, OnFailure, OnSuccess, Plan, PlannedStep, Platform, Supplied,
+    library, supplied_from_json,
 };
 use holdfast_protocol::limits::{STDERR_BYTES_MAX, STDOUT_BYTES_MAX};
 use serde_json::{Value, json};
 use std::error::Error;
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::runtime::Runtime;
@@ -31,7 +35,7 @@ pub(super) fn run(
     json: bool,
 ) -> Result<Exit, Failure> {
     let plan = plan(file, parameters)?;
-    let scratch = scratch(state);
+    let scratch = scratch(state)?;
     let environment = Environment {
         node: state
             .identity()
@@ -55,14 +59,24 @@ pub(super) fn run(
 }
 
 /// Scripts of this process alone: below the state directory where it is ours, else beside others'
-/// temporary files, in a directory that nobody else may enter.
-fn scratch(state: &StateDir) -> PathBuf {
-    let name = format!("holdfast-document-{}", std::process::id());
-    if state.path().is_dir() && state.create().is_ok() {
-        state.path().join(name)
-    } else {
-        std::env::temp_dir().join(name)
+/// temporary files, in a directory that nobody else may enter. It is made here under a name that
+/// nobody could foresee: one that somebody else has made would be theirs to change scripts in.
+fn scratch(state: &StateDir) -> Result<PathBuf, Failure> {
+    let failed = |error: &dyn Error| Failure::new(Exit::Failed, error);
+    let name: [u8; 8] = clock::random().map_err(|error| failed(&error))?;
+    let name = format!("holdfast-document-{}", hex::encode(name));
+    let below = |parent: &Path| {
+        let path = parent.join(&name);
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map(|()| path)
+    };
+    if state.path().is_dir()
+        && state.create().is_ok()
+        && let Ok(path) = below(state.path())
+    {
+        return Ok(path);
     }
+    below(&std::env::temp_dir()).map_err(|error| failed(&error))
 }
 
 fn plan(file: &Path, parameters: Option<&str>) -> Result<Plan, Failure> {
@@ -80,7 +94,13 @@ fn plan(file: &Path, parameters: Option<&str>) -> Result<Plan, Failure> {
             .document()
             .map_err(|error| failed(&error))?,
         Some(_) | None => {
-            let bytes = read::file(file, DOCUMENT_BYTES_MAX).map_err(|error| failed(&error))?;
+            let bytes = read::file(file, DOCUMENT_BYTES_MAX).map_err(|error| {
+                let mut failure = failed(&error);
+                if error.kind() == io::ErrorKind::NotFound {
+                    failure.text.push_str(&built_ins());
+                }
+                failure
+            })?;
             Document::parse(bytes).map_err(|error| failed(&error))?
         }
     };
@@ -90,12 +110,24 @@ fn plan(file: &Path, parameters: Option<&str>) -> Result<Plan, Failure> {
         }
         None => Supplied::default(),
     };
-    let bound = document
-        .bind(&supplied)
-        .map_err(|error| Failure::new(Exit::Usage, &error))?;
+    let bound = document.bind(&supplied).map_err(|error| {
+        let mut failure = Failure::new(Exit::Usage, &error);
+        if let BindError::Missing { name } = &error {
+            let hint = format!("; give it as --parameters '{{\"{name}\": [\"…\"]}}'");
+            failure.text.push_str(&hint);
+        }
+        failure
+    })?;
     document
         .plan(&bound, Platform::Linux)
         .map_err(|error| failed(&error))
+}
+
+/// What else could be meant by a name.
+fn built_ins() -> String {
+    let names = library::all().iter().map(|document| document.name());
+    let names: Vec<&str> = names.collect();
+    format!("; built-in documents: {}", names.join(", "))
 }
 
 struct StepReport {
@@ -303,6 +335,14 @@ mod tests {
         let (exit, text) = refused("/no/such/document.json", None);
         assert_eq!(exit, Exit::Failed);
         assert!(text.contains("/no/such/document.json"), "{text}");
+        let (_, text) = refused("AWS-NoSuch", None);
+        assert!(
+            text.ends_with("AWS-RunPatchBaseline, AWS-RunShellScript"),
+            "{text}"
+        );
+        let (exit, text) = refused("AWS-RunShellScript", None);
+        assert_eq!(exit, Exit::Usage);
+        assert!(text.contains(r#"--parameters '{"commands": ["#), "{text}");
         let (exit, text) = refused("AWS-RunShellScript", Some(r#"{"comands": ["true"]}"#));
         assert_eq!(exit, Exit::Usage);
         assert!(text.contains("comands"), "{text}");
@@ -314,9 +354,18 @@ mod tests {
     fn scripts_do_not_lie_where_others_can_write() {
         let home = tempfile::tempdir().unwrap();
         let state = StateDir::new(home.path());
-        assert!(scratch(&state).starts_with(home.path()));
+        let of = |state| scratch(state).unwrap_or_else(|failure| panic!("{}", failure.text));
+        assert!(of(&state).starts_with(home.path()));
+        assert_ne!(of(&state), of(&state), "nobody can make it before");
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o777);
         std::fs::set_permissions(home.path(), mode).unwrap();
-        assert!(!scratch(&state).starts_with(home.path()));
+        let elsewhere = of(&state);
+        assert!(!elsewhere.starts_with(home.path()));
+        let mode = std::os::unix::fs::PermissionsExt::mode;
+        assert_eq!(
+            mode(&elsewhere.metadata().unwrap().permissions()) & 0o777,
+            0o700
+        );
+        std::fs::remove_dir(elsewhere).unwrap();
     }
 }

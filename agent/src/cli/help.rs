@@ -80,8 +80,8 @@ Without registration or network:
   holdfast-agent patch scan             what a patch baseline finds missing
   holdfast-agent document run FILE      run a command document here and now
 
-Each takes --state-dir DIR (else $HOLDFAST_STATE_DIR, else /var/lib/holdfast), --json
-where it prints, and --help. $HOLDFAST_LOG is off, error, warn, info, debug or trace.
+Each takes --state-dir DIR (else $HOLDFAST_AGENT_STATE_DIR, else
+/var/lib/holdfast), --json where it prints, and --help. $HOLDFAST_LOG is off, error, warn, info, debug or trace.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 done in part, 4 bridge unreachable, 5 denied.
 ";

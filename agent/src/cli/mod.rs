@@ -186,6 +186,7 @@ fn exit_of(error: &RegisterError) -> Exit {
         RegisterError::Link(
             LinkError::Resolve { .. }
             | LinkError::Tcp { .. }
+            | LinkError::NotTls { .. }
             | LinkError::Tls { .. }
             | LinkError::Mqtt { .. }
             | LinkError::Silent { .. },

@@ -39,6 +39,14 @@ pub enum LinkError {
         #[source]
         source: Distrust,
     },
+    /// Whatever answers speaks something else.
+    #[error(
+        "{address} does not speak TLS: give the bridge's address for agents (`serve --mqtt`, by default port 8883), not that of its API"
+    )]
+    NotTls {
+        /// What was taken for the bridge.
+        address: Address,
+    },
     /// TLS failed, at either side.
     #[error("TLS with {address} failed")]
     Tls {
@@ -84,7 +92,7 @@ impl LinkError {
     pub fn fault(&self) -> LinkFault {
         match self {
             Self::Resolve { .. } | Self::Tcp { .. } => LinkFault::Tcp,
-            Self::Distrust { .. } | Self::Tls { .. } => LinkFault::Tls,
+            Self::Distrust { .. } | Self::NotTls { .. } | Self::Tls { .. } => LinkFault::Tls,
             Self::Refused { expired: true, .. } => LinkFault::CertificateExpired,
             Self::Refused { expired: false, .. } => LinkFault::CertificateRefused,
             Self::Mqtt { .. } | Self::Silent { .. } => LinkFault::Mqtt,
@@ -100,6 +108,10 @@ impl LinkError {
                 address,
                 source: distrust.clone(),
             };
+        }
+        let tls = source.get_ref().and_then(|why| why.downcast_ref());
+        if let Some(rustls::Error::InvalidMessage(_)) = tls {
+            return Self::NotTls { address };
         }
         match refusal(&source) {
             Some(expired) => Self::Refused {

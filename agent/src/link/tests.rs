@@ -290,3 +290,27 @@ async fn faults_are_told_apart_by_stage() {
         .unwrap_err();
     assert_eq!(error.fault(), LinkFault::Tcp, "{error}");
 }
+
+#[tokio::test]
+async fn what_speaks_no_tls_is_told_from_a_bridge_that_is_not_trusted() {
+    let server = Server::start().await;
+    let http = async {
+        let (mut stream, _) = server.listener.accept().await.unwrap();
+        let answer = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n";
+        stream.write_all(answer).await.unwrap();
+        // What the client sent is read, so that the answer is not lost with a reset.
+        let _ = stream.read(&mut [0; 4096]).await;
+        stream
+    };
+    let hail = Hail {
+        client_id: "a".into(),
+        will: None,
+        topics: Vec::new(),
+    };
+    let (address, tls) = (server.address(), server.connector());
+    let dialer = Dialer::default();
+    let (refused, _stream) = tokio::join!(dialer.connect(&address, &tls, hail), http);
+    let refused = refused.err().unwrap();
+    assert!(matches!(refused, LinkError::NotTls { .. }), "{refused:?}");
+    assert_eq!(refused.fault(), LinkFault::Tls);
+}

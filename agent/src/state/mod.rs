@@ -19,6 +19,9 @@ use std::path::{Path, PathBuf};
 /// Where the agent keeps its state unless told otherwise.
 pub const DEFAULT_PATH: &str = "/var/lib/holdfast";
 
+/// What lies in the state directory of a bridge.
+const BRIDGE_DATABASE: &str = "holdfast.db";
+
 /// Files named that do not belong beside the journal; more are left alone without a word.
 const STRAYS_MAX: usize = 16;
 
@@ -43,6 +46,14 @@ pub enum StateError {
         path: PathBuf,
         /// What is wrong, and the next step.
         why: String,
+    },
+    /// The bridge's.
+    #[error(
+        "{} is a bridge's state directory: give this agent its own --state-dir", path.display()
+    )]
+    Bridge {
+        /// The directory.
+        path: PathBuf,
     },
     /// Another agent has it.
     #[error(
@@ -157,6 +168,9 @@ impl StateDir {
                 "has mode {mode:04o}, so others can write in it: choose one of its own as --state-dir, or `chmod go-w {shown}`"
             );
             return Err(StateError::Unsafe { path, why });
+        }
+        if path.join(BRIDGE_DATABASE).exists() {
+            return Err(StateError::Bridge { path });
         }
         Ok(true)
     }

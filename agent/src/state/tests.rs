@@ -220,3 +220,13 @@ fn a_directory_that_is_not_there_holds_no_node() {
     ));
     assert!(!state.path().exists());
 }
+
+#[test]
+fn a_bridges_directory_is_refused_and_left_as_it_is() {
+    let (_home, state) = state();
+    fs::write(state.path().join(BRIDGE_DATABASE), "").unwrap();
+    for refused in [state.create(), state.hold().map(drop)] {
+        assert!(matches!(refused, Err(StateError::Bridge { .. })));
+    }
+    assert_eq!(fs::read_dir(state.path()).unwrap().count(), 1);
+}

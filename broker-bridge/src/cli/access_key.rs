@@ -25,7 +25,7 @@ pub(super) enum Verb {
     /// The secret is shown once. `export` both lines and set AWS_ENDPOINT_URL to the bridge's
     /// HTTP address; the AWS CLI then works unmodified.
     #[command(after_help = "Example:\n  \
-holdfast-bridge access-key create --name alice > aws.env\n  \
+(umask 077; holdfast-bridge access-key create --name alice > aws.env)\n  \
 set -a; . ./aws.env; AWS_ENDPOINT_URL=http://127.0.0.1:8440; AWS_DEFAULT_REGION=eu-central-1; set +a\n  \
 aws ssm describe-instance-information")]
     Create(Create),

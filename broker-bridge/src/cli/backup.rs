@@ -179,6 +179,13 @@ impl Restore {
             directory,
         } = self;
         let state_dir = &common.state_dir;
+        if !directory.join(DATABASE).is_file() {
+            let shown = directory.display();
+            let why = format!(
+                "cannot restore: `{shown}` holds no {DATABASE}; give the directory that `backup` made"
+            );
+            return Err(CliError::Failed(why));
+        }
         let fault = || CliError::because::<RestoreError>("cannot restore the database");
         let lock = Lock::take(state_dir).map_err(CliError::because("cannot restore"))?;
         let backup = CheckedBackup::open(&directory.join(DATABASE)).await;

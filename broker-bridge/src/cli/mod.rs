@@ -36,10 +36,10 @@ struct Cli {
 const AFTER_HELP: &str = "A first fleet:\n  \
 holdfast-bridge serve --mqtt 0.0.0.0:8883 --public-mqtt bridge.example:8883 &\n  \
 holdfast-bridge activation create --limit 10 --tag Site=north   # run its line on each machine\n  \
-holdfast-bridge access-key create --name me > aws.env            # then: set -a; . ./aws.env\n  \
+(umask 077; holdfast-bridge access-key create --name me > aws.env)   # then: set -a; . ./aws.env\n  \
 export AWS_ENDPOINT_URL=http://127.0.0.1:8440 AWS_DEFAULT_REGION=eu-central-1\n  \
 aws ssm describe-instance-information\n\n\
-Every verb works beside a bridge that runs; `--state-dir DIR` (or HOLDFAST_STATE_DIR) says which one is meant, and \
+Every verb works beside a bridge that runs; `--state-dir DIR` (or HOLDFAST_BRIDGE_STATE_DIR) says which one is meant, and \
 `--json` prints for programs. `holdfast-bridge VERB --help` has examples.\n\n\
 Exit codes: 0 done, 1 failed, 2 wrong usage, 5 not permitted.\n\
 Logs go to standard error; HOLDFAST_LOG sets their level: error, warn, info (default), debug, trace.";
@@ -51,7 +51,7 @@ struct Common {
     #[arg(
         long,
         value_name = "DIR",
-        env = "HOLDFAST_STATE_DIR",
+        env = "HOLDFAST_BRIDGE_STATE_DIR",
         default_value = "/var/lib/holdfast-bridge"
     )]
     state_dir: PathBuf,

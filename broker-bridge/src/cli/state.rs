@@ -2,6 +2,7 @@
 //! Never keeps anything open longer than a verb.
 
 use super::error::CliError;
+use crate::serve::AGENT_IDENTITY;
 use crate::store::{Caller, DATABASE, Store, UnixMs};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::os::unix::fs::MetadataExt;
@@ -32,9 +33,14 @@ pub(crate) async fn open_existing(state_dir: &Path) -> Result<Store, CliError> {
     if state_dir.join(DATABASE).exists() {
         return open(state_dir).await;
     }
+    let shown = state_dir.display();
+    let what = if state_dir.join(AGENT_IDENTITY).exists() {
+        "is an agent's state directory"
+    } else {
+        "holds no bridge's state"
+    };
     let why = format!(
-        "`{}` holds no bridge's state; give the --state-dir of `serve`, or set HOLDFAST_STATE_DIR",
-        state_dir.display()
+        "`{shown}` {what}; give the --state-dir of `serve`, or set HOLDFAST_BRIDGE_STATE_DIR"
     );
     Err(CliError::Failed(why))
 }

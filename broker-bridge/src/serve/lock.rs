@@ -7,12 +7,21 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+/// What lies in the state directory of an agent.
+pub(crate) const AGENT_IDENTITY: &str = "identity.json";
+
 /// The state directory cannot be taken.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
     /// Another bridge has it.
     #[error("a bridge runs on `{}` already; stop it, or choose another --state-dir", path.display())]
     Taken {
+        /// The state directory.
+        path: PathBuf,
+    },
+    /// An agent's.
+    #[error("`{}` is an agent's state directory; give the bridge its own --state-dir", path.display())]
+    Agent {
         /// The state directory.
         path: PathBuf,
     },
@@ -38,6 +47,11 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn take(state_dir: &Path) -> Result<Self, LockError> {
+        if state_dir.join(AGENT_IDENTITY).exists() {
+            return Err(LockError::Agent {
+                path: state_dir.to_owned(),
+            });
+        }
         make_private_dir(state_dir)?;
         let path = state_dir.join("serve.lock");
         let fault = |source| LockError::File {

@@ -188,6 +188,50 @@ fn http_beyond_this_machine_needs_the_flag_that_says_what_it_risks() {
 }
 
 #[test]
+fn each_program_refuses_the_others_directory_and_what_is_no_backup() {
+    let world = World::start().unwrap();
+    let activation = world.bridge.activation(&[]).unwrap();
+    let on_the_bridges = Agent::new(
+        &world.binaries,
+        world.bridge.state_dir(),
+        AgentOptions::default(),
+    );
+    let refused = register(&on_the_bridges, world.bridge.mqtt, &activation, &[]);
+    says(
+        &refused,
+        FAILED,
+        &["a bridge's state directory", "--state-dir"],
+    );
+    let agent = world.stranger("agent", AgentOptions::default());
+    let refused = register(&agent, world.bridge.http, &activation, &[]);
+    says(&refused, UNREACHABLE, &["does not speak TLS", "--mqtt"]);
+    agent.register(world.bridge.mqtt, &activation).unwrap();
+    let bridge = |words: &[&str]| {
+        let mut command = Command::new(&world.binaries.bridge);
+        Exit::of(
+            command
+                .args(words)
+                .arg("--state-dir")
+                .arg(agent.state_dir()),
+        )
+        .unwrap()
+    };
+    let serve = ["serve", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"];
+    for words in [&serve[..], &["access-key", "list"]] {
+        says(&bridge(words), FAILED, &["an agent's state directory"]);
+    }
+    let nosuch = world.path("nosuch");
+    let restored = world
+        .bridge
+        .verb(&["restore", &nosuch.display().to_string()]);
+    says(
+        &restored.unwrap(),
+        FAILED,
+        &["holds no holdfast.db", "`backup` made"],
+    );
+}
+
+#[test]
 fn a_state_directory_of_a_newer_agent_is_left_alone() {
     let world = World::start().unwrap();
     let node = world.nodes(1, &AgentOptions::default()).unwrap().remove(0);
