@@ -166,6 +166,8 @@ impl Tools {
                 flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
             }
         }
+        let features = target.features.iter();
+        flags.extend(features.map(|features| format!("-Ctarget-feature={features}")));
         // No unwinder's tables in C code either.
         command.env(
             "CFLAGS",
