@@ -9,7 +9,7 @@ use holdfast_cross::package::apk;
 use holdfast_cross::package::contents::{self, System};
 
 /// A verb of the bridge that runs beside.
-const BRIDGE: &str = "HOLDFAST_STATE_DIR=/root/bridge /root/holdfast-bridge";
+const BRIDGE: &str = "HOLDFAST_BRIDGE_STATE_DIR=/root/bridge /root/holdfast-bridge";
 /// What OpenRC says of a service that was stopped or never started.
 const STOPPED: &str = "rc-service holdfast-agent status";
 

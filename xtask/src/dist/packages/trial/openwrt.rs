@@ -69,7 +69,7 @@ pub(super) fn run(trial: &Trial<'_>) -> Result<()> {
     ensure!(
         said.contains("set_param command /usr/bin/holdfast-agent run --max-running 2\n")
             && said.contains(
-                "set_param env HOLDFAST_LOG=info HOLDFAST_STATE_DIR=/etc/holdfast/state\n"
+                "set_param env HOLDFAST_LOG=info HOLDFAST_AGENT_STATE_DIR=/etc/holdfast/state\n"
             ),
         "procd is told {said}"
     );
