@@ -111,7 +111,7 @@ fn format_one_is_read_as_it_always_was() {
     assert_eq!(read(StreamId::RESULT, 2), results);
     assert_eq!(read(StreamId::STATE, 1), [record(1, 7, b"a report")]);
     assert_eq!(read(StreamId::LOG, 1), [record(1, 0, b"a line")]);
-    let mut ledger = journal.ledger();
+    let ledger = journal.ledger();
     assert_eq!(ledger.get(b"node").unwrap().unwrap(), b"a record");
     assert!(!ledger.contains(b"gone"));
     // It goes on where it stopped.
