@@ -1,15 +1,6 @@
 //! Any order of frames, writes, ends, crashes and waits: what must never happen does not.
 
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    clippy::indexing_slicing,
-    clippy::unwrap_used,
-    reason = "a test looks at the one variant that it expects"
-)]
-
-mod harness;
-
-use harness::{NOW, Node, command, document, id, type_name};
+use crate::harness::{NOW, Node, command, document, id, type_name};
 use holdfast_agent_core::{Effect, Input, LinkFault, PersistRefusal};
 use holdfast_protocol::CommandId;
 use holdfast_protocol::down::{Cancel, Down};
@@ -194,7 +185,7 @@ fn apply(node: &mut Node, witness: &mut Witness, op: Op) {
                 node.attempt = Some(attempt);
                 let [seed, _] = node.packets.to_le_bytes();
                 let random = [seed; 32];
-                node.step(harness::connected(attempt, random));
+                node.step(crate::harness::connected(attempt, random));
                 let hello = node.hello();
                 node.accept_hello(hello.streams.map(|stream| stream.acked));
             }

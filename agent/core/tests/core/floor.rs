@@ -1,16 +1,6 @@
 //! The floor of signed time: what raises it, what sets it back, and what may do neither.
 
-#![allow(
-    clippy::wildcard_enum_match_arm,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test looks at the one variant that it expects"
-)]
-
-mod harness;
-
-use harness::{DAY, NOW, Node, node_id, pair};
+use crate::harness::{DAY, NOW, Node, node_id, pair};
 use holdfast_agent_core::{Effect, Input, LinkFault, LinkState};
 use holdfast_protocol::bounded::Bytes;
 use holdfast_protocol::down::{Down, FloorReset};

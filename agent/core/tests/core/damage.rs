@@ -1,10 +1,6 @@
 //! Commands whose records a medium has damaged: each is answered, none begins twice.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
-mod harness;
-
-use harness::{Node, command, document, id};
+use crate::harness::{Node, command, document, id};
 use holdfast_protocol::up::InvocationState::{InProgress, Interrupted, Success};
 use holdfast_protocol::up::{Class, Record};
 
