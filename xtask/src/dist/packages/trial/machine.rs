@@ -15,10 +15,31 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// A running system; dropped, it is gone.
 pub(super) struct Machine {
-    _nspawn: Running,
+    _nspawn: Nspawn,
     /// Its process one, as this machine counts.
     init: String,
     console: tempfile::NamedTempFile,
+}
+
+/// What started the system, and would leave it running behind itself when killed alone.
+struct Nspawn(Running);
+
+impl Nspawn {
+    /// The ids of its children: the system's process one, or what prepares it.
+    fn children(&self) -> Vec<String> {
+        let children = format!("/proc/{0}/task/{0}/children", self.0.id());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().map(str::to_owned).collect()
+    }
+}
+
+impl Drop for Nspawn {
+    fn drop(&mut self) {
+        for child in self.children() {
+            // With a system's process one, the kernel ends all that runs in it.
+            let _ = Command::new("kill").args(["-KILL", &child]).status();
+        }
+    }
 }
 
 impl Machine {
@@ -41,18 +62,14 @@ impl Machine {
             .env("SYSTEMD_NSPAWN_UNIFIED_HIERARCHY", "1")
             .stdout(Stdio::from(console.reopen()?))
             .stderr(Stdio::from(console.reopen()?));
-        let mut nspawn = Running::start(&mut command)?;
-        let children = format!("/proc/{0}/task/{0}/children", nspawn.id());
+        let mut nspawn = Nspawn(Running::start(&mut command)?);
         // Its first child only prepares: whichever is there now, until one is up.
         let up = until("the system is up", PATIENCE, || {
-            if let Some(status) = nspawn.ended()? {
+            if let Some(status) = nspawn.0.ended()? {
                 anyhow::bail!("systemd-nspawn: {status}");
             }
-            let children = std::fs::read_to_string(&children).unwrap_or_default();
-            let first = children.split_whitespace().next();
-            Ok(first
-                .filter(|init| within(init, ready).is_ok())
-                .map(str::to_owned))
+            let first = nspawn.children().into_iter().next();
+            Ok(first.filter(|init| within(init, ready).is_ok()))
         });
         let init = up.with_context(|| end_of(&console))?;
         Ok(Self {
