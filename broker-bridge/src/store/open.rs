@@ -4,7 +4,7 @@
 use super::schema::{MigrateError, migrate};
 use super::{DATABASE, OpenError, Store, StoreError, Writer};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, Row};
+use sqlx::{ConnectOptions, Row, SqliteConnection};
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -31,8 +31,7 @@ impl Store {
             path: path.clone(),
             source,
         };
-        let mut connection = options(&path, WRITER_CACHE_KIB)
-            .connect()
+        let mut connection = connect(&options(&path, WRITER_CACHE_KIB))
             .await
             .map_err(database)?;
         migrate(&mut connection).await.map_err(|why| match why {
@@ -95,6 +94,29 @@ impl Store {
             })
             .await
     }
+}
+
+/// Connects, and waits where another process is at the same for up to [`BUSY`]: a new database
+/// must be had alone to become one with a write-ahead log, and SQLite's own wait leaves that out
+/// (<https://www.sqlite.org/rescode.html#busy>).
+async fn connect(options: &SqliteConnectOptions) -> sqlx::Result<SqliteConnection> {
+    let patience = tokio::time::Instant::now() + BUSY;
+    loop {
+        match options.connect().await {
+            Err(why) if is_busy(&why) && tokio::time::Instant::now() < patience => {
+                tokio::time::sleep(BUSY / 500).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// Whether a database is another's at the moment: SQLITE_BUSY and its extended codes, which keep
+/// it in their lowest byte.
+fn is_busy(why: &sqlx::Error) -> bool {
+    let code = why.as_database_error().and_then(|why| why.code());
+    code.and_then(|code| code.parse::<u32>().ok())
+        .is_some_and(|code| code & 0xff == 5)
 }
 
 fn options(path: &Path, cache_kib: u32) -> SqliteConnectOptions {
