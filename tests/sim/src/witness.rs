@@ -52,6 +52,8 @@ pub(crate) struct Witness {
     fault: Option<String>,
     /// Commands that a node has answered instead of taking them in.
     answered: BTreeSet<(NodeId, CommandId)>,
+    /// Nodes whose connection a hostile broker has had.
+    in_hostile_hands: BTreeSet<NodeId>,
     /// Results that the bridge has committed; nothing may replace one.
     results: BTreeMap<(NodeId, CommandId), InvocationState>,
     /// How invocations ended that ended by more than a guess; nothing may change that.
@@ -159,6 +161,12 @@ impl Witness {
                 "{node} acknowledges {command} before it is durable"
             ));
         }
+    }
+
+    /// A hostile broker has a node's connection. Acknowledgements of the transport are not sealed, and
+    /// answers can be kept back: that the node has a command is a guess of the bridge from here on.
+    pub(crate) fn in_hostile_hands(&mut self, node: NodeId) {
+        self.in_hostile_hands.insert(node);
     }
 
     pub(crate) fn asked_reboot(&mut self, node: NodeId, command: CommandId, step: u8) {
@@ -351,8 +359,10 @@ impl Witness {
         }
         for (id, command) in &bridge.store.commands {
             for (node, row) in &command.rows {
-                let trusted =
-                    !self.amnesia && !self.clock_jumped && !self.rolled_back.contains(node);
+                let trusted = !self.amnesia
+                    && !self.clock_jumped
+                    && !self.rolled_back.contains(node)
+                    && !self.in_hostile_hands.contains(node);
                 if row.state.stage != Stage::Closed {
                     return Err(format!("{node}: {id} never ends"));
                 }

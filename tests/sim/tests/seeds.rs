@@ -56,6 +56,14 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         117_658_929_267_086,
         "a step stopped before it went on after its reboot told that it had written nothing",
     ),
+    (
+        117_659_833_991_856,
+        "a hostile broker kept an answer back, and the model believed the transport's acknowledgement",
+    ),
+    (
+        117_659_833_992_240,
+        "the same, of a command under a stale counter",
+    ),
 ];
 
 #[test]

@@ -195,6 +195,9 @@ impl World {
         let id = self.connection_of(index).filter(|_| !self.peace);
         if let Some(connection) = id.and_then(|id| self.connections.get_mut(&id)) {
             connection.hostile = true;
+            if let Some(machine) = self.machines.get(connection.machine) {
+                self.witness.in_hostile_hands(machine.node);
+            }
             let machine = index;
             self.after(ms, Event::Fault(Fault::WireEnds { machine }));
         }
