@@ -15,7 +15,8 @@ use holdfast_protocol::limits::REVISION;
 use holdfast_protocol::report::Report;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
-    Answer, Class, GapReason, Hello, InvocationUpdate, OutputChunk, Record, Up,
+    Answer, Class, GapReason, Hello, InvocationState, InvocationUpdate, OutputChunk, Record,
+    RefusalReason, Up,
 };
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
 use std::collections::BTreeMap;
@@ -310,9 +311,15 @@ impl Bridge {
         if !update.state.is_terminal() {
             return;
         }
+        // A node forgets a command that is over once its time has passed; sent once more, it refuses
+        // it. The first result stands.
+        let forgotten = update.state == InvocationState::Refused(RefusalReason::Expired);
         if let Some(before) = &row.result
             && before.state != update.state
         {
+            if forgotten {
+                return;
+            }
             let (before, after) = (before.state, update.state);
             let what = format!("{id} was {before:?} and is now {after:?}");
             self.contradictions.push((node, what));
