@@ -3,7 +3,7 @@
 use holdfast_sim::Case;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const WORLDS: u64 = 40;
+const WORLDS: u64 = 10;
 
 #[test]
 fn every_invariant_holds_in_fresh_worlds() {
