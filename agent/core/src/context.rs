@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     Place(CommandId),
     /// A command's result.
     Finish(CommandId),
+    /// The result of a command that the bridge has lost.
+    TellAgain(CommandId),
     /// A report of this key.
     Report(u16),
     /// An event of this stream, of so many bytes, which stands for so many.
@@ -56,6 +58,7 @@ impl Purpose {
             | Self::Begin(_)
             | Self::Place(_)
             | Self::Finish(_)
+            | Self::TellAgain(_)
             | Self::Report(_)
             | Self::Note => 0,
         }

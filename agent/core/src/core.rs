@@ -168,7 +168,7 @@ impl Core {
                 appended,
                 streams,
             } => self.persisted(now, ticket, &appended, streams),
-            Input::Released { streams } => self.streams.persisted(streams),
+            Input::Released { streams } => self.streams_changed(streams),
             Input::PersistFailed { ticket, why } => self.persist_failed(now, ticket, &why),
             Input::PersistDelayed { why, .. } => self.disk_fails(now, why),
             Input::Records {

@@ -35,6 +35,13 @@ impl Core {
         (now.since(*at) < FULL_SHOWN_MS).then(|| why.clone())
     }
 
+    /// Records were appended, or acknowledged ones released.
+    pub(crate) fn streams_changed(&mut self, figures: [StreamFigures; 4]) {
+        self.streams.persisted(figures);
+        self.commands
+            .set_results(self.streams.figures(Class::Result));
+    }
+
     pub(crate) fn persisted(
         &mut self,
         now: Monotonic,
@@ -42,9 +49,7 @@ impl Core {
         appended: &[u64],
         figures: [StreamFigures; 4],
     ) {
-        self.streams.persisted(figures);
-        self.commands
-            .set_result_head(self.streams.figures(Class::Result));
+        self.streams_changed(figures);
         self.disk_answers(now);
         let Some(purpose) = self.ctx.close(ticket) else {
             return;
@@ -67,6 +72,7 @@ impl Core {
             Purpose::Begin(id) => self.commands.begun(ctx, now, id),
             Purpose::Place(id) => self.commands.placed(ctx, now, id, true),
             Purpose::Finish(id) => self.commands.finished(id),
+            Purpose::TellAgain(id) => self.commands.told_again(id, true),
             Purpose::Report(key) => {
                 let sequence = appended.last().copied();
                 self.reports.persisted(ctx, now, key, sequence);
@@ -109,6 +115,7 @@ impl Core {
             Purpose::Begin(id) => self.commands.begin_refused(ctx, now, id),
             Purpose::Place(id) => self.commands.placed(ctx, now, id, false),
             Purpose::Finish(id) => self.commands.finish_refused(now, id),
+            Purpose::TellAgain(id) => self.commands.told_again(id, false),
             Purpose::Report(key) => {
                 self.reports.persisted(ctx, now, key, None);
                 self.commands.conclude_all(ctx, now, &self.reports);

@@ -117,15 +117,22 @@ impl Core {
         }
     }
 
-    /// A frame that cannot be trusted is dropped; one under an unknown key calls for a new hello.
+    /// A frame that cannot be trusted is dropped; one under another key than the newest known calls
+    /// for a new hello. It is not acknowledged: it may be a command, overtaken on its way by the new
+    /// key, and what was not acknowledged comes again under the key of that hello.
     fn unopened(&mut self, now: Monotonic, delivery: Delivery, why: &SealError) {
         self.ctx.note(now, "frame-refused", &why.to_string());
-        if matches!(why, SealError::UnknownKey { .. }) {
-            // Not acknowledged: it may be a command, which is to come again once its key is known.
-            let why = "the signing key has changed: its certificate comes with a hello";
-            self.hang_up(Pause::Backoff, why);
-        } else {
-            self.acknowledge_transport(delivery);
+        match why {
+            SealError::UnknownKey { .. } => {
+                let why = "the signing key has changed: its certificate comes with a hello";
+                self.hang_up(Pause::Backoff, why);
+            }
+            SealError::Superseded { .. } => self.hang_up(Pause::Backoff, &why.to_string()),
+            SealError::Frame(_)
+            | SealError::Unsigned { .. }
+            | SealError::Key { .. }
+            | SealError::Certificate { .. }
+            | SealError::Signature { .. } => self.acknowledge_transport(delivery),
         }
     }
 

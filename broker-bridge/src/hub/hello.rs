@@ -348,7 +348,7 @@ pub(super) async fn resend(
     now: UnixMs,
 ) -> Result<(Vec<CommandId>, bool), StoreError> {
     let epoch = signed(epoch);
-    let mut sent = invocations::to_resend(connection, node, epoch, known).await?;
+    let mut sent = invocations::to_resend(connection, node, epoch, known, now).await?;
     let more = sent.len() > limit;
     sent.truncate(limit);
     for command in &sent {

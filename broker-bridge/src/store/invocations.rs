@@ -325,15 +325,18 @@ pub(crate) async fn to_resend(
     node: NodeId,
     epoch: i64,
     known: bool,
+    now: UnixMs,
 ) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT command_id FROM invocations WHERE node_id = $1 AND stage = 1 \
-         AND cancelling = 0 AND sent_epoch <> $2 AND (delivered = 0 OR $3 = 1) \
-         ORDER BY requested_ms, command_id",
+        "SELECT i.command_id FROM invocations i JOIN commands c ON c.command_id = i.command_id \
+         WHERE i.node_id = $1 AND i.stage = 1 AND i.cancelling = 0 AND i.sent_epoch <> $2 \
+         AND (i.delivered = 0 OR $3 = 1) AND c.expires_ms > $4 \
+         ORDER BY i.requested_ms, i.command_id",
     )
     .bind(node.as_str())
     .bind(epoch)
     .bind(i64::from(known))
+    .bind(now)
     .fetch_all(connection)
     .await?;
     all_parsed(&rows, "command_id")

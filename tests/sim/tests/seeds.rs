@@ -3,7 +3,7 @@
 use holdfast_sim::Case;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const WORLDS: u64 = 10;
+const WORLDS: u64 = 40;
 
 #[test]
 fn every_invariant_holds_in_fresh_worlds() {
@@ -64,6 +64,20 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         117_659_833_992_240,
         "the same, of a command under a stale counter",
     ),
+    (
+        117_659_834_000_227,
+        "a node forgot an ended command by a clock that was ahead, and refused it when it came again",
+    ),
+    (200_000_001_906, "the same, of one that had succeeded"),
+    (
+        117_659_885_241_905,
+        "a restored bridge sent an ended command again, which began once more after the clock was set back",
+    ),
+    (
+        117_659_885_241_488,
+        "a command that a new signing key overtook was acknowledged and thrown away",
+    ),
+    (300_000_003_277, "the same, of another"),
 ];
 
 #[test]

@@ -15,6 +15,7 @@ pub(super) struct Mutant {
 
 const ADMIT: &str = "agent/core/src/command/admit.rs";
 const COMMANDS: &str = "agent/core/src/command/mod.rs";
+const TOMBSTONE: &str = "agent/core/src/command/tombstone.rs";
 const RUN: &str = "agent/core/src/command/run.rs";
 const RECOVER: &str = "agent/core/src/command/recover.rs";
 const RECEIVE: &str = "agent/core/src/receive.rs";
@@ -127,8 +128,26 @@ pub(super) const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "unknown-key-acked",
         file: RECEIVE,
-        before: "            self.hang_up(Pause::Backoff, why);\n        } else {",
-        after: "            self.acknowledge_transport(delivery);\n            self.hang_up(Pause::Backoff, why);\n        } else {",
+        before: "                self.hang_up(Pause::Backoff, why);\n            }\n            SealError::Superseded",
+        after: "                self.acknowledge_transport(delivery);\n                self.hang_up(Pause::Backoff, why);\n            }\n            SealError::Superseded",
+    },
+    Mutant {
+        name: "older-key-acked",
+        file: RECEIVE,
+        before: "SealError::Superseded { .. } => self.hang_up(Pause::Backoff, &why.to_string()),",
+        after: "SealError::Superseded { .. } => self.acknowledge_transport(delivery),",
+    },
+    Mutant {
+        name: "forgotten-before-the-acknowledgement",
+        file: TOMBSTONE,
+        before: "self.expires_unix_ms <= certain_unix_ms && self.is_acknowledged(results)",
+        after: "self.expires_unix_ms <= certain_unix_ms && results.head > 0",
+    },
+    Mutant {
+        name: "never-told-again",
+        file: TOMBSTONE,
+        before: "if !tombstone.is_acknowledged(results) {",
+        after: "if results.head > 0 {",
     },
     Mutant {
         name: "overdue-reply-believed",

@@ -38,6 +38,9 @@ impl Commands {
             return None;
         }
         let counter = ctx.record.counter;
+        if arrival.fresh {
+            self.tell_again(ctx, now, id);
+        }
         let answer = match self.state(&id) {
             Some(state) => Some(Answer::Known { command: id, state }),
             None if !arrival.fresh => Some(Answer::Stale {
@@ -164,11 +167,9 @@ impl Commands {
         id: CommandId,
     ) -> Option<Answer> {
         let Some(held) = self.held.get_mut(&id) else {
-            return Some(match self.tombstones.get(&id) {
-                Some(tombstone) => Answer::Known {
-                    command: id,
-                    state: tombstone.state,
-                },
+            self.tell_again(ctx, now, id);
+            return Some(match self.state(&id) {
+                Some(state) => Answer::Known { command: id, state },
                 None => self.remember_cancel(id),
             });
         };

@@ -5,10 +5,11 @@ mod admit;
 mod execution;
 mod recover;
 mod run;
+mod tombstone;
 
 use crate::context::{Context, Purpose};
 use crate::effect::{Delivery, Write};
-use crate::input::Monotonic;
+use crate::input::{Monotonic, StreamFigures};
 use crate::status::CommandStatus;
 use crate::store::{self, CommandRecord, Place, command_key};
 use execution::Execution;
@@ -19,6 +20,7 @@ use holdfast_protocol::{CommandId, down};
 use recover::Recovery;
 pub(crate) use recover::Times;
 use std::collections::{BTreeMap, VecDeque};
+use tombstone::Tombstone;
 
 pub(crate) use admit::Arrival;
 
@@ -117,12 +119,6 @@ impl Held {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Tombstone {
-    state: InvocationState,
-    expires_unix_ms: u64,
-}
-
 /// All commands of the node.
 #[derive(Debug)]
 pub(crate) struct Commands {
@@ -131,8 +127,8 @@ pub(crate) struct Commands {
     /// Commands whose cancel came before them, oldest first.
     cancelled: VecDeque<CommandId>,
     next_order: u64,
-    /// Head of stream *result*.
-    result_head: u64,
+    /// Stream *result*.
+    results: StreamFigures,
     recovery: Option<Recovery>,
     stopping: bool,
     reboot_asked: bool,
@@ -306,6 +302,7 @@ impl Commands {
             let tombstone = Tombstone {
                 state: ending.state,
                 expires_unix_ms: held.command.expires_unix_ms,
+                result_up_to: self.results.head,
             };
             self.tombstones.insert(id, tombstone);
         }
@@ -343,28 +340,6 @@ impl Commands {
         for (id, ending) in due {
             self.write_ending(ctx, id, ending);
         }
-    }
-
-    /// Forgets tombstones that have expired.
-    pub(crate) fn sweep(&mut self, ctx: &mut Context, now: Monotonic) {
-        let certain = ctx.record.clock.certain(now);
-        let expired: Vec<CommandId> = self
-            .tombstones
-            .iter()
-            .filter(|(_, tombstone)| tombstone.expires_unix_ms <= certain)
-            .map(|(id, _)| *id)
-            .collect();
-        if expired.is_empty() {
-            return;
-        }
-        let mut writes = Vec::new();
-        for id in expired {
-            self.tombstones.remove(&id);
-            writes.push(Write::Remove {
-                key: command_key(&id),
-            });
-        }
-        ctx.persist(Purpose::Note, writes);
     }
 
     pub(crate) fn status(&self) -> Vec<CommandStatus> {

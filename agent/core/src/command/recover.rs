@@ -1,7 +1,8 @@
 //! After a crash: which commands wait, go on after a reboot, or have ended without anyone knowing how.
 //! Never runs a step again that may have run, except one that asked for a reboot.
 
-use super::{Commands, Ending, Held, Phase, RETRY_MS, Tombstone};
+use super::tombstone::Tombstone;
+use super::{Commands, Ending, Held, Phase, RETRY_MS};
 use crate::context::{Context, Purpose};
 use crate::core::RestoreError;
 use crate::effect::{Effect, StoreOp, Write};
@@ -30,12 +31,9 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// What becomes of a command of which nothing but the id is left.
-    fn lost(self) -> Tombstone {
-        Tombstone {
-            state: InvocationState::Interrupted,
-            expires_unix_ms: self.certain_unix_ms.saturating_add(LOST_EXPIRY_MS),
-        }
+    /// Until when a command is remembered whose own expiry is lost.
+    fn lost_expiry(self) -> u64 {
+        self.certain_unix_ms.saturating_add(LOST_EXPIRY_MS)
     }
 }
 
@@ -82,7 +80,7 @@ impl Commands {
             tombstones: BTreeMap::new(),
             cancelled: VecDeque::new(),
             next_order: 0,
-            result_head: results.head,
+            results,
             recovery: None,
             stopping: false,
             reboot_asked: false,
@@ -93,7 +91,9 @@ impl Commands {
             };
             match store::decode(key, value) {
                 Ok(record) => commands.take_over(id, record, times),
-                Err(RestoreError::Malformed { .. }) => commands.hold_lost(id, times.lost()),
+                Err(RestoreError::Malformed { .. }) => {
+                    commands.hold_lost(id, InvocationState::Interrupted, times.lost_expiry())
+                }
                 Err(newer @ RestoreError::Layout { .. }) => return Err(newer),
             }
         }
@@ -103,7 +103,7 @@ impl Commands {
         for id in &damage.lost_results {
             // One that is held, not ended, gets its result as after any crash.
             if let Some(ended) = commands.tombstones.remove(id) {
-                commands.hold_lost(*id, ended);
+                commands.hold_lost(*id, ended.state, ended.expires_unix_ms);
             }
         }
         let recovering = commands.held.values().filter_map(|held| match held.phase {
@@ -164,6 +164,7 @@ impl Commands {
                 let tombstone = Tombstone {
                     state,
                     expires_unix_ms,
+                    result_up_to: self.results.head,
                 };
                 self.tombstones.insert(id, tombstone);
                 return;
@@ -184,12 +185,12 @@ impl Commands {
                     damaged: Some(InvocationState::Interrupted),
                 };
             }
-            None => self.hold_lost(id, times.lost()),
+            None => self.hold_lost(id, InvocationState::Interrupted, times.lost_expiry()),
         }
     }
 
     /// Holds a command of which nothing but the id is left.
-    fn hold_lost(&mut self, id: CommandId, ended: Tombstone) {
+    fn hold_lost(&mut self, id: CommandId, state: InvocationState, expires_unix_ms: u64) {
         let command = down::Command {
             id,
             document_name: Text::cut("(damaged)"),
@@ -197,12 +198,12 @@ impl Commands {
             content: Text::default(),
             content_sha256: [0; 32],
             parameters: List::default(),
-            expires_unix_ms: ended.expires_unix_ms,
+            expires_unix_ms,
             operator: None,
         };
         let phase = Phase::Recovering {
             after: 0,
-            damaged: Some(ended.state),
+            damaged: Some(state),
         };
         self.hold(id, self.next_order, command, phase);
     }

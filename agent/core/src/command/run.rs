@@ -73,7 +73,7 @@ impl Commands {
         let record = CommandRecord::InProgress {
             order: held.order,
             command: (*held.command).clone(),
-            after: self.result_head,
+            after: self.results.head,
         };
         let mut writes = Vec::new();
         if !resumed {
@@ -335,9 +335,10 @@ impl Commands {
         }
     }
 
-    /// Where stream *result* ends: the results of commands that begin from now on lie above.
-    pub(crate) fn set_result_head(&mut self, figures: StreamFigures) {
-        self.result_head = figures.head;
+    /// Where stream *result* ends: the results of commands that begin from now on lie above. And up to
+    /// where the bridge has it.
+    pub(crate) fn set_results(&mut self, figures: StreamFigures) {
+        self.results = figures;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::harness::{NOW, Node, command, document, id};
 use InvocationState::{InProgress, Interrupted, Refused, Success};
-use holdfast_agent_core::{Limits, PersistRefusal};
+use holdfast_agent_core::{Limits, LinkFault, PersistRefusal};
 use holdfast_protocol::down::{Cancel, Down};
 use holdfast_protocol::up::{Answer, Bound, InvocationState, RefusalReason};
 
@@ -184,6 +184,71 @@ fn what_has_expired_is_refused_and_never_begins() {
     node.send_command(late);
     assert_eq!(node.states(1), [Refused(RefusalReason::Expired)]);
     assert!(node.runs().is_empty());
+}
+
+/// The bridge's clock was years ahead, and is set back: what had expired is within its time again.
+#[test]
+fn an_ended_command_is_remembered_past_its_time_until_its_result_is_acknowledged() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    node.end(1, 0, 0);
+    let known = Answer::Known {
+        command: id(1),
+        state: Success,
+    };
+    for restarts in [false, true] {
+        node.disconnect(LinkFault::Lost);
+        node.wait(3 * 3_600_000);
+        if restarts {
+            node.crash(false);
+        }
+        node.connect_again();
+        node.accept_hello([0; 4]);
+        node.send_command(command(1, &one()));
+        assert_eq!(node.answers().last(), Some(&known), "restarts: {restarts}");
+    }
+    assert_eq!(node.states(1), [InProgress, Success]);
+    let remembers = |node: &Node| {
+        node.disk
+            .ledger
+            .keys()
+            .any(|key| key.starts_with("command/"))
+    };
+    assert!(remembers(&node));
+    node.acknowledge();
+    node.wait(3 * 3_600_000);
+    assert!(!remembers(&node));
+}
+
+#[test]
+fn a_bridge_that_asks_for_a_result_that_it_had_is_told_it_again() {
+    let mut node = Node::online();
+    for n in [1, 2] {
+        node.send_command(command(n, &one()));
+        node.end(n, 0, 0);
+    }
+    // It may not have come yet: once is enough.
+    node.send_command(command(1, &one()));
+    assert_eq!(node.states(1), [InProgress, Success]);
+    node.acknowledge();
+    let (counter, old) = (node.counter, command(1, &one()));
+    node.receive_under(counter, &Down::Command(Box::new(old)));
+    assert_eq!(node.states(1), [InProgress, Success], "a replayed frame");
+    for _ in 0..3 {
+        node.send_command(command(1, &one()));
+        node.receive(&Down::Cancel(Cancel { command: id(2) }));
+    }
+    for n in [1, 2] {
+        assert_eq!(node.states(n), [InProgress, Success, Success]);
+    }
+    node.acknowledge();
+    node.crash(false);
+    node.connect();
+    let acks = node.disk.released;
+    node.accept_hello(acks);
+    node.send_command(command(1, &one()));
+    assert_eq!(node.states(1), [InProgress, Success, Success, Success]);
+    assert_eq!(node.runs(), []);
 }
 
 #[test]

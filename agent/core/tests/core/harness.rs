@@ -252,7 +252,9 @@ impl Node {
                     self.writes.push_back((ticket, writes))
                 }
                 Effect::Store(StoreOp::Release { class, up_to }) => {
-                    self.disk.released[class.index()] = up_to
+                    self.disk.released[class.index()] = up_to;
+                    let streams = self.disk.figures();
+                    self.core.step(self.now, Input::Released { streams });
                 }
                 Effect::Store(StoreOp::Read {
                     class,

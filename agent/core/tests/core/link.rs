@@ -164,7 +164,26 @@ fn an_older_signing_key_is_refused_also_after_a_restart() {
     assert_eq!(node.connect().signing_serial, 2);
     node.sealer = older;
     node.accept_hello([0; 4]);
-    assert_eq!(node.core.status(node.now).link.state, LinkState::Greeting);
+    assert_eq!(node.core.status(node.now).link.state, LinkState::Waiting);
+}
+
+#[test]
+fn a_command_that_a_new_key_overtook_is_left_to_be_sent_again() {
+    let mut node = Node::online();
+    let newer = pair(3);
+    let certificate = KeyCertificate::issue(&pair(1), 2, public_key(&newer).unwrap());
+    let older = std::mem::replace(&mut node.sealer, Sealer::new(newer, certificate));
+    node.receive(&Down::Rotation(Rotation { serial: 2 }));
+    let newer = std::mem::replace(&mut node.sealer, older);
+    let wanted = command(1, &document(&[""]));
+    let delivery = node.receive(&Down::Command(Box::new(wanted.clone())));
+    assert!(!node.is_acked(delivery) && node.runs().is_empty());
+    node.disconnect(LinkFault::Asked);
+    node.sealer = newer;
+    node.connect_again();
+    node.accept_hello([0; 4]);
+    node.send_command(wanted);
+    assert_eq!(node.runs(), [(id(1), 0)]);
 }
 
 #[test]

@@ -91,16 +91,20 @@ impl Witness {
         node.perform();
         let deadline = node.core.next_deadline();
         prop_assert!(deadline.is_none_or(|at| at > node.now), "it would spin");
-        let mut ended = BTreeSet::new();
-        for record in node.disk.records(holdfast_protocol::up::Class::Result) {
-            if let Record::Invocation(update) = record
-                && update.state.is_terminal()
-            {
-                prop_assert!(
-                    ended.insert(update.command),
-                    "{} ends twice",
-                    update.command
-                );
+        let mut ended = BTreeMap::new();
+        let class = holdfast_protocol::up::Class::Result;
+        for (sequence, record) in (1..).zip(node.disk.records(class)) {
+            let Record::Invocation(update) = record else {
+                continue;
+            };
+            if !update.state.is_terminal() {
+                continue;
+            }
+            let (id, end) = (update.command, (sequence, update.state));
+            if let Some((first, state)) = ended.insert(id, end) {
+                // Told again only to a bridge that had it, and asks.
+                let had = first <= node.disk.released[class.index()];
+                prop_assert!(had && state == update.state, "{id} ends twice");
             }
         }
         Ok(())

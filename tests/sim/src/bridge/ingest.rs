@@ -15,8 +15,7 @@ use holdfast_protocol::limits::REVISION;
 use holdfast_protocol::report::Report;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
-    Answer, Class, GapReason, Hello, InvocationState, InvocationUpdate, OutputChunk, Record,
-    RefusalReason, Up,
+    Answer, Class, GapReason, Hello, InvocationUpdate, OutputChunk, Record, Up,
 };
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
 use std::collections::BTreeMap;
@@ -192,13 +191,13 @@ impl Bridge {
         self.send_floor_reset(now, node);
         if !regressed {
             self.presence(node, Event::LinkUp);
-            self.resend(node, same_life);
+            self.resend(node, same_life, unix);
         }
     }
 
-    /// What was sent and perhaps never came, and cancels that perhaps never came.
+    /// What was sent and perhaps never came, while it may begin, and cancels that perhaps never came.
     /// `known`: also what the node is known to have.
-    fn resend(&mut self, node: NodeId, known: bool) {
+    fn resend(&mut self, node: NodeId, known: bool, unix: u64) {
         let mut commands = Vec::new();
         let mut cancels = Vec::new();
         for (id, command) in &mut self.store.commands {
@@ -210,7 +209,7 @@ impl Bridge {
             }
             if row.state.cancelling {
                 cancels.push(*id);
-            } else if known || !row.state.delivered {
+            } else if (known || !row.state.delivered) && unix < command.command.expires_unix_ms {
                 row.state.apply(Event::Resent);
                 commands.push(*id);
             }
@@ -311,15 +310,9 @@ impl Bridge {
         if !update.state.is_terminal() {
             return;
         }
-        // A node forgets a command that is over once its time has passed; sent once more, it refuses
-        // it. The first result stands.
-        let forgotten = update.state == InvocationState::Refused(RefusalReason::Expired);
         if let Some(before) = &row.result
             && before.state != update.state
         {
-            if forgotten {
-                return;
-            }
             let (before, after) = (before.state, update.state);
             let what = format!("{id} was {before:?} and is now {after:?}");
             self.contradictions.push((node, what));

@@ -1,0 +1,100 @@
+//! What is remembered of commands that have ended, how long, and what is told of them once more.
+//! Never forgets one that somebody could still ask for.
+
+use super::Commands;
+use crate::context::{Context, Purpose};
+use crate::effect::Write;
+use crate::input::{Monotonic, StreamFigures};
+use crate::store::command_key;
+use holdfast_protocol::CommandId;
+use holdfast_protocol::bounded::{List, Text};
+use holdfast_protocol::up::{Class, InvocationState, InvocationUpdate, Record, Stamp};
+
+/// What is remembered of a command that has ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tombstone {
+    pub(super) state: InvocationState,
+    pub(super) expires_unix_ms: u64,
+    /// Its result lies in stream *result* at this sequence or below.
+    pub(super) result_up_to: u64,
+}
+
+impl Tombstone {
+    /// Whether the bridge has said that it has the result.
+    fn is_acknowledged(&self, results: StreamFigures) -> bool {
+        self.result_up_to <= results.released
+    }
+
+    /// Nobody can ask for it any more: a bridge that has its result does not send it again, and one
+    /// that sends it after its time is refused. By time alone it could begin once more: a bridge
+    /// whose clock was ahead and is set back sends within its time what had expired before.
+    fn is_over(&self, certain_unix_ms: u64, results: StreamFigures) -> bool {
+        self.expires_unix_ms <= certain_unix_ms && self.is_acknowledged(results)
+    }
+}
+
+impl Commands {
+    /// Forgets the tombstones that are over.
+    pub(crate) fn sweep(&mut self, ctx: &mut Context, now: Monotonic) {
+        let certain = ctx.record.clock.certain(now);
+        let results = self.results;
+        let over = |_: &CommandId, tombstone: &mut Tombstone| tombstone.is_over(certain, results);
+        let writes: Vec<Write> = self
+            .tombstones
+            .extract_if(.., over)
+            .map(|(id, _)| Write::Remove {
+                key: command_key(&id),
+            })
+            .collect();
+        if !writes.is_empty() {
+            ctx.persist(Purpose::Note, writes);
+        }
+    }
+
+    /// Tells once more how a command ended, if the bridge had acknowledged that: one that sends or
+    /// cancels it all the same was restored from a backup of before, and nothing else would tell it.
+    pub(super) fn tell_again(&mut self, ctx: &mut Context, now: Monotonic, id: CommandId) {
+        let results = self.results;
+        let Some(tombstone) = self.tombstones.get_mut(&id) else {
+            return;
+        };
+        if !tombstone.is_acknowledged(results) {
+            return;
+        }
+        let stored = told_again(id, tombstone.state, ctx.record.clock.stamp(now));
+        // An update without steps is always within the bounds of a record.
+        let Ok(stored) = stored.to_stored() else {
+            return;
+        };
+        // Nobody has it until it is written, and acknowledged again.
+        tombstone.result_up_to = u64::MAX;
+        let append = Write::Append {
+            class: Class::Result,
+            key: 0,
+            stored,
+            reserved: None,
+        };
+        ctx.persist(Purpose::TellAgain(id), vec![append]);
+    }
+
+    /// A result that was told again is durable, or the journal has no room: then the next question
+    /// brings the next try.
+    pub(crate) fn told_again(&mut self, id: CommandId, durable: bool) {
+        let head = self.results.head;
+        if let Some(tombstone) = self.tombstones.get_mut(&id) {
+            tombstone.result_up_to = if durable { head } else { 0 };
+        }
+    }
+}
+
+fn told_again(command: CommandId, state: InvocationState, stamp: Stamp) -> Record {
+    let detail = "the bridge had this result and asks again, as after a restore: \
+                  its steps and output are no longer on the node";
+    Record::Invocation(InvocationUpdate {
+        command,
+        state,
+        stamp,
+        steps: List::default(),
+        detail: Text::cut(detail),
+    })
+}
