@@ -10,6 +10,7 @@
 //! | [`fleet`] | what a whole fleet does to the bridge at once |
 //! | [`ground`] | programs, folders and a bridge to measure |
 //! | [`measure`] | medians, memory and time of processes |
+//! | `papers` | certificates of peers that are not Holdfast's |
 //! | [`table`] | rows, verdicts, and how they are shown |
 //! | [`tls_state`] | what TLS alone keeps of a connection |
 
@@ -19,6 +20,7 @@ pub mod figures;
 pub mod fleet;
 pub mod ground;
 pub mod measure;
+mod papers;
 pub mod swarm;
 pub mod table;
 pub mod tls_state;

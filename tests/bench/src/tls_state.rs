@@ -2,13 +2,10 @@
 //! Never over a socket: both sides shake hands in memory, and the client's is gone before the next.
 
 use crate::measure::resident_kib;
+use crate::papers::Papers;
 use anyhow::{Context as _, Result, bail};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 use rustls_pki_types::{PrivatePkcs8KeyDer, ServerName};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -20,35 +17,20 @@ const FRAGMENT_BYTES: usize = 4 * 1024;
 
 /// Both sides as an agent and a bridge have them: client certificate, no sessions kept, no tickets.
 fn configs() -> Result<(Arc<ClientConfig>, Arc<ServerConfig>)> {
-    let mut params = CertificateParams::new(vec![])?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "bench");
-    let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let issue = |name: &str, usage| -> Result<_> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages.push(usage);
-        let certificate = params.signed_by(&key, &root)?;
-        let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-        Ok((certificate.der().clone(), key))
-    };
-    let mut roots = RootCertStore::empty();
-    roots.add(root.der().clone())?;
+    let papers = Papers::new(NAME)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let (client, key) = issue("node", ExtendedKeyUsagePurpose::ClientAuth)?;
-    let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots.clone())
-        .with_client_auth_cert(vec![client], key.into())?;
+    let client = ClientConfig::builder_with_provider(Arc::clone(&provider));
+    let client = papers.client(client.with_safe_default_protocol_versions()?)?;
+    let roots = Arc::new(papers.roots()?);
     let verifier =
-        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-            .build()?;
-    let (server, key) = issue(NAME, ExtendedKeyUsagePurpose::ServerAuth)?;
+        WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
+    let (certificate, key) = &papers.server;
+    let chain = vec![certificate.der().clone(), papers.root.der().clone()];
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_client_cert_verifier(verifier)
-        .with_single_cert(vec![server, root.der().clone()], key.into())?;
+        .with_single_cert(chain, key.into())?;
     server.session_storage = Arc::new(NoServerSessionStorage {});
     server.send_tls13_tickets = 0;
     server.max_fragment_size = Some(FRAGMENT_BYTES);

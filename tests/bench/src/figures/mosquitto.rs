@@ -4,17 +4,14 @@
 use super::publisher::{Publisher, WINDOW, all, answer};
 use crate::client::{Greeting, Place, connect};
 use crate::ground::Ground;
+use crate::papers::Papers;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use holdfast_e2e::Running;
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair,
-};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use rumqttc::mqttbytes::v4::Packet;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -33,49 +30,23 @@ pub(super) struct Mosquitto {
     _folder: TempDir,
 }
 
-struct Papers {
-    root: CertificateDer<'static>,
-    client: (CertificateDer<'static>, Vec<u8>),
-}
-
-/// Makes a root, and under it a server's and a client's certificate; the server's go to the folder.
-fn papers(folder: &TempDir) -> Result<Papers> {
-    let mut params = CertificateParams::new(vec![])?;
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.distinguished_name.push(DnType::CommonName, "bench");
-    let root = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
-    let issue = |name: &str, usage| -> Result<_> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(vec![name.to_owned()])?;
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.extended_key_usages.push(usage);
-        let certificate = params.signed_by(&key, &root)?;
-        Ok((certificate, key))
-    };
-    let (server, key) = issue(NAME, ExtendedKeyUsagePurpose::ServerAuth)?;
+/// The server's papers, where its configuration looks for them.
+fn write(papers: &Papers, folder: &TempDir) -> Result<()> {
+    let (server, key) = &papers.server;
     for (name, text) in [
-        ("root.pem", root.pem()),
+        ("root.pem", papers.root.pem()),
         ("server.pem", server.pem()),
         ("server.key", key.serialize_pem()),
     ] {
         std::fs::write(folder.path().join(name), text)?;
     }
-    let (client, key) = issue("client", ExtendedKeyUsagePurpose::ClientAuth)?;
-    Ok(Papers {
-        root: root.der().clone(),
-        client: (client.der().clone(), key.serialize_der()),
-    })
+    Ok(())
 }
 
-fn client_config(papers: Papers) -> Result<ClientConfig> {
-    let mut roots = RootCertStore::empty();
-    roots.add(papers.root)?;
-    let (certificate, key) = papers.client;
+fn client_config(papers: &Papers) -> Result<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_root_certificates(roots)
-        .with_client_auth_cert(vec![certificate], PrivatePkcs8KeyDer::from(key).into())?)
+    let builder = ClientConfig::builder_with_provider(provider);
+    papers.client(builder.with_protocol_versions(&[&rustls::version::TLS13])?)
 }
 
 fn configuration(folder: &TempDir, port: u16) -> Result<PathBuf> {
@@ -103,7 +74,8 @@ impl Mosquitto {
             bail!("{PROGRAM} is not there: apt-get install mosquitto");
         }
         let folder = ground.folder()?;
-        let papers = papers(&folder)?;
+        let papers = Papers::new(NAME)?;
+        write(&papers, &folder)?;
         // Free at this moment: nobody else on loopback is asked to keep it.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let file = configuration(&folder, port)?;
@@ -114,7 +86,7 @@ impl Mosquitto {
         let running = Running::start(&mut command)?;
         let place = Place {
             address: SocketAddr::from(([127, 0, 0, 1], port)),
-            tls: Arc::new(client_config(papers)?).into(),
+            tls: Arc::new(client_config(&papers)?).into(),
             name: ServerName::try_from(NAME)?,
         };
         holdfast_e2e::until("mosquitto listens", Duration::from_secs(10), || {
