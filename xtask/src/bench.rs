@@ -6,6 +6,8 @@
 use crate::cargo::{cargo, run};
 use crate::{dist, reliability, tidy};
 use anyhow::{Result, bail};
+use lexopt::prelude::*;
+use std::ffi::OsString;
 use std::process::Command;
 
 pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
@@ -22,6 +24,7 @@ pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
         let flags = ["--target", &target, "--only-agent", "--size"];
         return dist::run(lexopt::Parser::from_args(flags));
     }
+    known(&words)?;
     let agent = dist::native_agent()?;
     build()?;
     let target = tidy::workspace_root()?.join("target");
@@ -35,6 +38,18 @@ pub(crate) fn run_all(mut arguments: lexopt::Parser) -> Result<()> {
     let status = bench.status()?;
     if !status.success() {
         bail!("holdfast-bench ended with {status}");
+    }
+    Ok(())
+}
+
+/// Refuses a flag that nothing reads, before minutes of building.
+fn known(words: &[OsString]) -> Result<()> {
+    let mut arguments = lexopt::Parser::from_args(words);
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("quick" | "json") | Value(_) => {}
+            Short(_) | Long(_) => return Err(argument.unexpected().into()),
+        }
     }
     Ok(())
 }
@@ -67,4 +82,17 @@ fn build() -> Result<()> {
             "group_commit",
         ])?,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_that_nothing_reads_is_refused_before_anything_is_built() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        assert!(known(&words("scan agent --quick --json")).is_ok());
+        let refusal = known(&words("scan --qick")).unwrap_err().to_string();
+        assert!(refusal.contains("--qick"), "{refusal}");
+    }
 }

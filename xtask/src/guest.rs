@@ -7,6 +7,7 @@ use crate::cargo::{build_programs, cargo, run as run_command};
 use crate::install::{self, Wanted};
 use crate::{dist, tidy};
 use anyhow::{Context as _, Result};
+use lexopt::prelude::*;
 use std::path::PathBuf;
 
 /// The machine's processor.
@@ -26,7 +27,13 @@ const PACKAGES: &[Wanted] = &[
 /// # Errors
 /// When a part cannot be had, or a test fails.
 pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
-    let words: Vec<_> = arguments.raw_args()?.collect();
+    let mut words = Vec::new();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Value(word) => words.push(word),
+            Short(_) | Long(_) => return Err(argument.unexpected().into()),
+        }
+    }
     let folder = prepare()?;
     build_programs()?;
     let mut test = cargo(&["test", "-p", "holdfast-guest", "--"])?;

@@ -1,8 +1,10 @@
-//! Chores of the workspace, run as `cargo xtask <chore>`; `cargo xtask help` lists them.
+//! Chores of the workspace, run as `cargo xtask <chore>`; `--help` explains each.
 //! Never part of the product; everything a user runs is in the two binaries.
 
-use anyhow::{Context as _, Result, bail};
-use lexopt::prelude::*;
+use anyhow::{Result, bail};
+use std::ffi::OsString;
+use std::process::ExitCode;
+use usage::Usage;
 
 mod bench;
 mod cargo;
@@ -15,51 +17,69 @@ mod mutants;
 mod reliability;
 mod test;
 mod tidy;
+mod usage;
 
-const HELP: &str = "\
-cargo xtask <chore>
+fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    let name = words.next().unwrap_or_else(|| "help".into());
+    let name = name.to_string_lossy();
+    match perform(&name, words.collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            progress(told(&name, &error));
+            ExitCode::FAILURE
+        }
+    }
+}
 
-  demo [--once] [--agents N]     build, then run a bridge and agents of this very machine
-  test                           install what is missing (and say so), then run every check
-  bench [NAME…] [--quick] [--json]
-                                 print our figures beside a peer's
-  bench --reliability [NAME…] [--quick]
-                                 print what the reliability promise rests on: its tests' figures, at
-                                 full counts unless --quick
-  bench --size                   show what is in the agent, by crate and by feature
-  dist [--target T]… [--tier 1|2|all] [--road rustup|debian] [--check] [--smoke] [--size]
-       [--packages [--sign KEY] [--sign-rpm NAME]] [--twice] [--minimal] [--only-agent]
-                                 build the static programs that are shipped, into dist/
-  guest [TEST…]                  boot a whole machine under qemu, cut its power, kill it
-  sim --seed N [--without A,B] [--trace]
-                                 replay one run of the simulated world
-  sim --seeds COUNT [--from N]   run many, new ones unless told
-  sim --mutants [NAME…]          show that it finds deliberate defects
-  tidy                           check the crate graph and the cores' purity
-  model --from service-2.json --version X [--check]
-                                 regenerate the SSM service table, or check it
-";
-
-fn main() -> Result<()> {
-    let mut arguments = lexopt::Parser::from_env();
-    let chore = match arguments.next()? {
-        Some(Value(name)) => name.string().context("the chore's name")?,
-        Some(Short(_) | Long(_)) | None => "help".into(),
+/// Runs a chore, or shows its page.
+fn perform(name: &str, words: Vec<OsString>) -> Result<()> {
+    if matches!(name, "help" | "--help" | "-h") {
+        let page = words
+            .first()
+            .and_then(|word| usage::of(&word.to_string_lossy()));
+        say(page.map_or_else(usage::overview, Usage::page));
+        return Ok(());
+    }
+    let Some(usage) = usage::of(name) else {
+        bail!("unknown chore `{name}`\n\n{}", usage::overview());
     };
-    match chore.as_str() {
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        say(usage.page());
+        return Ok(());
+    }
+    let mut arguments = lexopt::Parser::from_args(words);
+    match usage.name {
         "bench" => bench::run_all(arguments),
         "demo" => demo::run(arguments),
         "dist" => dist::run(arguments),
         "guest" => guest::run(arguments),
         "model" => model::run(arguments),
         "sim" => sim(arguments),
-        "test" => test::run_all(),
-        "tidy" => tidy::run(),
-        "help" => {
-            say(HELP);
-            Ok(())
-        }
-        other => bail!("unknown chore `{other}`\n\n{HELP}"),
+        "test" => nothing_more(&mut arguments).and_then(|()| test::run_all()),
+        "tidy" => nothing_more(&mut arguments).and_then(|()| tidy::run()),
+        other => bail!("the chore `{other}` has a page, and nothing that it does"),
+    }
+}
+
+/// What went wrong, cause by cause. Without a backtrace: it would lead through this program, and
+/// what fails is what it runs, or what it was asked for.
+fn told(name: &str, error: &anyhow::Error) -> String {
+    let mut text = format!("cargo xtask {name}: {error:#}");
+    if error.is::<lexopt::Error>()
+        && let Some(usage) = usage::of(name)
+    {
+        text += "\n\n";
+        text += &usage.page();
+    }
+    text
+}
+
+/// Refuses whatever else was given.
+fn nothing_more(arguments: &mut lexopt::Parser) -> Result<()> {
+    match arguments.next()? {
+        Some(argument) => Err(argument.unexpected().into()),
+        None => Ok(()),
     }
 }
 

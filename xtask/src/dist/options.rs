@@ -130,4 +130,22 @@ mod tests {
             assert!(refusal.contains(there_is), "{refusal}");
         }
     }
+
+    #[test]
+    fn the_page_shows_every_flag_that_is_read_and_every_target() {
+        let page = crate::usage::of("dist").unwrap().page();
+        let flags = page.lines().filter_map(|line| {
+            let flag = line.trim_start().split(' ').next()?;
+            (line.starts_with("  --")).then_some(flag)
+        });
+        for flag in flags {
+            // One that takes a value lacks it here: all that counts is that it is known.
+            let refusal = read(flag).err().map(|refusal| refusal.to_string());
+            let unknown = refusal.filter(|refusal| refusal.contains("invalid option"));
+            assert_eq!(unknown, None, "{flag}");
+        }
+        for target in targets::all().unwrap() {
+            assert!(page.contains(&target.triple), "{page}");
+        }
+    }
 }
