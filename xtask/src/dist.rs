@@ -69,11 +69,26 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
         packages::seal(&root, options.sign.as_deref())?;
     }
     if options.smoke {
-        let bridge = native_bridge(&built)?;
-        for built in &built {
-            smoke::run(built, &bridge, built.budget(&budgets))?;
-        }
+        smoke_all(&built, &budgets)?;
     }
+    Ok(())
+}
+
+/// Runs each agent, and prints how long each took to build and to run.
+fn smoke_all(built: &[Built], budgets: &Budgets) -> Result<()> {
+    let bridge = native_bridge(built)?;
+    let mut table = String::from("\n| target | built in | seen to work in |\n|---|---|---|");
+    for built in built {
+        let started = Instant::now();
+        smoke::run(built, &bridge, built.budget(budgets))?;
+        table += &format!(
+            "\n| {} | {} s | {} s |",
+            built.target.triple,
+            built.seconds,
+            started.elapsed().as_secs()
+        );
+    }
+    say(table);
     Ok(())
 }
 
@@ -224,4 +239,39 @@ fn check(root: &Path, built: &[Built], budgets: &Budgets) -> Result<()> {
     }
     say("==> checked: sizes, linkage, layout, and that no program names this machine's folders");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_wrong_in_every_way_is_not_fit_to_ship_and_each_way_is_named() {
+        let root = tidy::workspace_root().unwrap();
+        // This very test: above every budget, linked dynamically, without the layout, and built
+        // here. The folder that it names is added, since cargo may have named none.
+        let folder = tempfile::tempdir().unwrap();
+        let agent = folder.path().join("holdfast-agent");
+        let mut program = std::fs::read("/proc/self/exe").unwrap();
+        program.extend_from_slice(root.join("agent/src/main.rs").to_str().unwrap().as_bytes());
+        std::fs::write(&agent, program).unwrap();
+        let built = Built {
+            target: targets::find(&native_triple()).unwrap(),
+            shape: Program::Agent,
+            agent,
+            bridge: None,
+            seconds: 0,
+        };
+        let refusal = check(&root, &[built], &budgets::all().unwrap()).unwrap_err();
+        let refusal = refusal.to_string();
+        for fault in [
+            "allowed by cross/budgets.toml",
+            "needs the interpreter",
+            "shared libraries: it must be static",
+            "names a folder of the machine that built it",
+            "stand apart as not run when idle",
+        ] {
+            assert!(refusal.contains(fault), "{fault}: {refusal}");
+        }
+    }
 }
