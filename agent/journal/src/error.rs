@@ -45,8 +45,7 @@ impl StorageError {
     }
 }
 
-/// Why a journal could not be opened. Nothing on disk has been changed then, but for
-/// [`OpenError::Storage`] while the missing files of a new journal were being made.
+/// Why a journal could not be opened. Nothing on disk has been changed then.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process holds the directory.
@@ -81,7 +80,7 @@ pub enum OpenError {
     /// The configuration cannot work.
     #[error("journal configuration: {0}")]
     Config(&'static str),
-    /// The device failed.
+    /// The device would not read.
     #[error(transparent)]
     Storage(#[from] StorageError),
 }

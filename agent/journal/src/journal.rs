@@ -200,13 +200,16 @@ pub struct Journal<S: Storage> {
     pub(crate) index: Index,
     pub(crate) ledger_cap_bytes: u64,
     pub(crate) failed_syncs: u64,
+    /// What an earlier process wrote last may not be on the device yet.
+    pub(crate) unsecured: bool,
 }
 
 impl<S: Storage> Journal<S> {
     /// Opens the journal of this storage, or makes it; reads every record once to find damage.
     ///
     /// # Errors
-    /// [`OpenError::NewerVersion`] before anything is changed, or the device's.
+    /// [`OpenError::NewerVersion`] before anything is changed, or the device's when reading. One that
+    /// takes no writes is no error: see [`Recovery::takes_no_writes`].
     pub fn open(
         storage: S,
         config: &Config,
@@ -463,11 +466,46 @@ impl<S: Storage> Journal<S> {
         self.pool.stock(&self.storage, largest.max().unwrap_or(0))
     }
 
+    /// Makes durable what a killed process may have left in the page cache, in the last segment of
+    /// each stream: earlier ones were synced before the last one was begun.
+    pub(crate) fn secure_ends(&self) -> Result<(), StorageError> {
+        let ends = self
+            .streams
+            .values()
+            .filter_map(|stream| stream.segments.back());
+        for last in ends {
+            last.secure(&self.storage)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names of files durable that a killed process made.
+    pub(crate) fn sync_names(&self) -> Result<(), StorageError> {
+        let synced = self.storage.sync_dir();
+        synced.map_err(StorageError::on("sync", ""))
+    }
+
+    /// Does what the device did not take when the journal was opened: a batch behind an older one
+    /// that is not durable would stand as proof that it is.
+    fn secure(&mut self) -> Result<(), StorageError> {
+        if self.unsecured {
+            self.secure_ends()?;
+            self.sync_names()?;
+            self.unsecured = false;
+        }
+        Ok(())
+    }
+
     pub(crate) fn flush(&mut self, id: StreamId) -> Result<(), SyncError> {
+        let waits = |stream: &Stream<S::File>| !stream.pending.is_empty();
+        if !self.streams.get(&id).is_some_and(waits) {
+            return Ok(());
+        }
+        let secured = self.secure();
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };
-        let outcome = stream.flush(&self.storage, &mut self.pool);
+        let outcome = secured.and_then(|()| stream.flush(&self.storage, &mut self.pool));
         outcome.map_err(|source| {
             self.failed_syncs += 1;
             SyncError {

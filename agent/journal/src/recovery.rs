@@ -89,8 +89,9 @@ pub struct Recovery {
     /// The device had no room for the files that keep a full device usable.
     pub reserve_missing: Option<StorageError>,
     /// The device takes no writes: everything can be read, and what is appended waits until it does.
-    /// What a process that was killed left unsynced is then read all the same.
-    pub read_only: Option<StorageError>,
+    /// What a process that was killed left unsynced is then read all the same, and becomes durable
+    /// before anything that is appended.
+    pub takes_no_writes: Option<StorageError>,
 }
 
 pub(crate) fn open<S: Storage>(
@@ -153,8 +154,9 @@ pub(crate) fn open<S: Storage>(
         index,
         ledger_cap_bytes: config.ledger_cap_bytes,
         failed_syncs: 0,
+        unsecured: true,
     };
-    settle(&mut journal, &mut recovery)?;
+    settle(&mut journal, &mut recovery);
     Ok((journal, recovery))
 }
 
@@ -539,36 +541,21 @@ fn doubt<S: Storage>(
     Ok(())
 }
 
-/// Makes durable what a killed process left in the page cache, and sets up the reserve.
-fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) -> Result<(), OpenError> {
-    for stream in journal.streams.values() {
-        // Earlier segments were synced before the last one was begun.
-        match stream
-            .segments
-            .back()
-            .map(|last| last.secure(&journal.storage))
-        {
-            Some(Err(error)) if error.is_read_only() => {
-                recovery.read_only = Some(error);
-                return Ok(());
+/// Makes durable what a killed process left in the page cache, and sets up the reserve. A device that
+/// fails here can still be read: the journal is open, and tries again before it writes anything.
+fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) {
+    let reserve = journal.secure_ends().and_then(|()| {
+        let stocked = journal.checkpoint().and_then(|()| journal.stock_reserve());
+        match stocked {
+            Err(error) if error.is_storage_full() => {
+                recovery.reserve_missing = Some(error);
+                Ok(())
             }
-            Some(secured) => secured?,
-            None => {}
+            stocked => stocked,
         }
+    });
+    match reserve.and_then(|()| journal.sync_names()) {
+        Ok(()) => journal.unsecured = false,
+        Err(error) => recovery.takes_no_writes = Some(error),
     }
-    let reserve = journal.checkpoint().and_then(|()| journal.stock_reserve());
-    match reserve {
-        Ok(()) => {}
-        Err(error) if error.is_storage_full() => recovery.reserve_missing = Some(error),
-        Err(error) if error.is_read_only() => {
-            recovery.read_only = Some(error);
-            return Ok(());
-        }
-        Err(error) => return Err(error.into()),
-    }
-    journal
-        .storage
-        .sync_dir()
-        .map_err(StorageError::on("sync", ""))?;
-    Ok(())
 }

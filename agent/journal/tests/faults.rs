@@ -167,6 +167,78 @@ fn a_new_journal_on_a_full_device_opens_and_says_what_is_missing() {
     assert!(recovery.reserve_missing.unwrap().is_storage_full());
 }
 
+/// Longer than a sector, so that what is written behind it does not carry it to the device.
+const LEFT: [u8; 2000] = [b'x'; 2000];
+
+/// A record that a killed process left in the page cache, marked clean there by a sync that failed.
+fn killed_after_a_failed_sync() -> SimStorage {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    journal.append(StreamId::RESULT, b"durable").unwrap();
+    journal.ledger().put(b"command", b"running").unwrap();
+    journal.sync().unwrap();
+    journal.append(StreamId::RESULT, &LEFT).unwrap();
+    storage.arm(Fault::SyncFails(0));
+    journal.sync().unwrap_err();
+    storage
+}
+
+#[test]
+fn a_journal_whose_device_takes_no_writes_opens_and_makes_durable_what_was_left_before_what_comes()
+{
+    let calls = 12;
+    let mut failed = 0;
+    for fails in 0..calls {
+        let storage = killed_after_a_failed_sync();
+        storage.arm(Fault::SyncFails(fails));
+        let (mut journal, recovery) = Journal::open(storage.clone(), &config(), salts(1)).unwrap();
+        failed += u64::from(recovery.takes_no_writes.is_some());
+        assert_eq!(
+            payloads(&journal, StreamId::RESULT),
+            [&b"durable"[..], &LEFT]
+        );
+        assert_eq!(
+            journal.ledger().get(b"command").unwrap().unwrap(),
+            b"running"
+        );
+        storage.disarm();
+        journal.append(StreamId::RESULT, b"new").unwrap();
+        journal.sync().unwrap();
+        for seed in 0..20 {
+            let journal = open(&storage.restart(seed));
+            let found = payloads(&journal, StreamId::RESULT);
+            assert_eq!(
+                found,
+                [&b"durable"[..], &LEFT, b"new"],
+                "sync {fails}, seed {seed}"
+            );
+        }
+    }
+    assert!((1..calls).contains(&failed), "{failed} of {calls} failed");
+}
+
+#[test]
+fn nothing_is_written_behind_what_the_device_still_does_not_take() {
+    let storage = killed_after_a_failed_sync();
+    storage.arm(Fault::SyncFails(0));
+    let (mut journal, recovery) = Journal::open(storage.clone(), &config(), salts(1)).unwrap();
+    assert!(recovery.takes_no_writes.is_some());
+    journal.append(StreamId::RESULT, b"new").unwrap();
+    storage.arm(Fault::SyncFails(0));
+    let error = journal.sync().unwrap_err();
+    assert_eq!((error.first, error.last), (3, 3));
+    assert_eq!(journal.durable(StreamId::RESULT), 2);
+    for seed in 0..20 {
+        let found = payloads(&open(&storage.restart(seed)), StreamId::RESULT);
+        assert!(!found.contains(&b"new".to_vec()), "{found:?}");
+    }
+    journal.sync().unwrap();
+    assert_eq!(
+        payloads(&journal, StreamId::RESULT),
+        [&b"durable"[..], &LEFT, b"new"]
+    );
+}
+
 #[test]
 fn a_hundred_thousand_records_are_all_there_after_a_restart() {
     let mut config = config();

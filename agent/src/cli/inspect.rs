@@ -87,8 +87,13 @@ fn has_moved(error: &StorageError) -> bool {
 
 fn look(path: &Path) -> Result<Value, OpenError> {
     // Nothing is written, so nothing needs a salt.
-    let (mut journal, recovery) =
+    let (mut journal, mut recovery) =
         Journal::open(DirReader::new(path), &Config::default(), Box::new(|| 0))?;
+    // Whatever it reads, it writes nothing; a file that an agent took away meanwhile is another matter.
+    let refused = recovery.takes_no_writes.take();
+    if let Some(moved) = refused.filter(|refused| !refused.is_read_only()) {
+        return Err(moved.into());
+    }
     let status = journal.status();
     let streams: Vec<Value> = status
         .streams

@@ -104,10 +104,10 @@ fn report(recovery: &Recovery) {
     if recovery.cursor_lost {
         tracing::warn!("the journal's cursor is lost: the outbox begins a new life");
     }
-    if let Some(error) = &recovery.read_only {
+    if let Some(error) = &recovery.takes_no_writes {
         tracing::error!(
             error = chain(error),
-            "the state directory is read-only: commands are refused until it can be written"
+            "the state directory takes no writes: commands are refused until it does"
         );
     }
     if let Some(error) = &recovery.reserve_missing {

@@ -223,9 +223,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "killed-process-not-secured",
-        file: RECOVERY,
-        before: ".map(|last| last.secure(&journal.storage))",
-        after: ".map(|_| Ok::<(), StorageError>(()))",
+        file: JOURNAL,
+        before: "            last.secure(&self.storage)?;",
+        after: "            let _ = last;",
     },
     Mutant {
         name: "gap-not-counted",
