@@ -40,8 +40,10 @@ impl Hub {
             }
             Answer::Stale { command, counter } => {
                 session.raise_counter(counter);
-                if let Some(command) = command {
-                    self.send_stale(&session, command).await;
+                if let Some(command) = command
+                    && let Err(error) = self.send_stale(&session, command).await
+                {
+                    tracing::error!(node_id = %node, command_id = %command, %error, "an invocation cannot be read");
                 }
                 return Verdict::Accepted;
             }
@@ -58,20 +60,24 @@ impl Hub {
     }
 
     /// Seals a command or its cancel anew whose frame came under a counter that was used up. Only
-    /// what this node is still to do: a node is never sent another's command because it names it.
-    async fn send_stale(&self, session: &Arc<Session>, command: CommandId) {
-        match self.shared.store.invocation(command, session.node).await {
-            Ok(Some(record)) if record.state.awaits_node() => {
-                self.send_recorded(session, &[command]).await;
+    /// what this node is still to do, in its time: a node is never sent another's command because it
+    /// names it.
+    async fn send_stale(
+        &self,
+        session: &Arc<Session>,
+        command: CommandId,
+    ) -> Result<(), StoreError> {
+        // It did not take what its PUBACK is about to acknowledge.
+        session.unreserve(command);
+        let invocation = self.shared.store.invocation(command, session.node);
+        match invocation.await? {
+            Some(record) if record.state.awaits_cancel() => self.send_cancel(session, command),
+            Some(record) if record.state.awaits_node() => {
+                self.send_again(session, Some(command)).await;
             }
-            Ok(Some(record)) if record.state.awaits_cancel() => {
-                self.send_cancel(session, command);
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(node_id = %session.node, command_id = %command, %error, "an invocation cannot be read");
-            }
+            Some(_) | None => {}
         }
+        Ok(())
     }
 
     async fn record_answer(&self, key: (CommandId, NodeId), event: Event) {

@@ -4,10 +4,10 @@
 
 use super::Hub;
 use super::session::{Delivered, Session, lock};
-use crate::mqtt::DeliveryId;
+use crate::mqtt::{CloseReason, DeliveryId};
 use crate::store::writing;
 use crate::store::{Command, StoreError, UnixMs, commands, invocations};
-use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::invocation::{Event, may_send};
 use holdfast_bridge_core::rate::{Admission, admit};
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{List, Text, TooLong};
@@ -63,7 +63,7 @@ async fn admit_command(
     let Some(command) = commands::load(connection, id).await? else {
         return Ok(None);
     };
-    if now >= command.expires {
+    if !may_send(now, command.requested, command.expires) {
         return Ok(None);
     }
     let (_, tally) = commands::census(connection, id).await?;
@@ -100,6 +100,41 @@ async fn admit_command(
     }
     commands::refresh(connection, id).await?;
     Ok(Some(Sends { command, nodes }))
+}
+
+/// Records what of earlier connections is sent again on this one, as far as its link has room; the
+/// rest follows as the node acknowledges.
+async fn resend(
+    connection: &mut SqliteConnection,
+    session: &Session,
+    now: UnixMs,
+) -> Result<Vec<(Command, DeliveryId)>, StoreError> {
+    let Some(greeted) = session.greeted() else {
+        return Ok(Vec::new());
+    };
+    let (node, known) = (session.node, greeted.same_life);
+    let mut sends = Vec::new();
+    for id in invocations::to_resend(connection, node, greeted.epoch, known, now).await? {
+        let Some((epoch, delivery)) = session.reserve(id) else {
+            session.set_resend();
+            break;
+        };
+        let key = (id, node);
+        if invocations::advance(connection, key, Event::Resent, now).await? == Some(true) {
+            commands::refresh(connection, id).await?;
+        }
+        invocations::save_sent(connection, key, epoch, now).await?;
+        match commands::load(connection, id).await {
+            Ok(command) => sends.extend(command.map(|command| (command, delivery))),
+            // The others go on without it.
+            Err(error @ StoreError::Corrupt { .. }) => {
+                session.unreserve(id);
+                tracing::error!(command_id = %id, %error, "a command cannot be read");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sends)
 }
 
 /// The command as it travels.
@@ -179,7 +214,9 @@ impl Hub {
         });
         match self.shared.store.writer.write(work).await {
             Ok(sends) => {
-                sends.iter().for_each(|sends| self.transmit(sends));
+                for Sends { command, nodes } in &sends {
+                    self.transmit(command, nodes);
+                }
                 Ok(())
             }
             Err(error) => {
@@ -189,35 +226,47 @@ impl Hub {
         }
     }
 
-    fn transmit(&self, sends: &Sends) {
-        match wire(&sends.command) {
-            Ok(command) => {
-                let command = Down::Command(Box::new(command));
-                for (session, delivery) in &sends.nodes {
-                    session.send(&command, Some(*delivery), &self.shared.sealers);
+    /// Sends a command whose send is recorded, or was on this session before.
+    pub(super) fn transmit(&self, command: &Command, nodes: &[(Arc<Session>, DeliveryId)]) {
+        match wire(command) {
+            Ok(wire) => {
+                let down = Down::Command(Box::new(wire));
+                for (session, delivery) in nodes {
+                    session.send(&down, Some(*delivery), &self.shared.sealers);
                 }
             }
             Err(error) => {
-                tracing::error!(command_id = %sends.command.id, %error, "a stored command does not fit the wire");
+                tracing::error!(command_id = %command.id, %error, "a stored command does not fit the wire");
             }
         }
     }
 
-    /// Sends commands again whose sends on this session are recorded.
-    pub(super) async fn send_recorded(&self, session: &Arc<Session>, ids: &[CommandId]) {
-        for id in ids {
-            match self.shared.store.command(*id).await {
-                Ok(Some(command)) => {
-                    if let Some((_, delivery)) = session.reserve(*id) {
-                        let nodes = vec![(Arc::clone(session), delivery)];
-                        self.transmit(&Sends { command, nodes });
-                    }
+    /// Sends again what was sent on earlier connections, and one that the node did not take on this one.
+    pub(super) async fn send_again(&self, session: &Arc<Session>, stale: Option<CommandId>) {
+        let (now, again) = (self.shared.clock.now(), Arc::clone(session));
+        let work = writing::<_, _, StoreError>(move |connection| {
+            Box::pin(async move {
+                if let Some(stale) = stale {
+                    let key = (stale, again.node);
+                    invocations::advance(connection, key, Event::Stale, now).await?;
+                    invocations::unsend(connection, key).await?;
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(command_id = %id, %error, "a command cannot be read");
-                }
+                resend(connection, &again, now).await
+            })
+        });
+        match self.shared.store.writer.write(work).await {
+            Ok(sends) => self.transmit_again(session, &sends),
+            Err(error) => {
+                tracing::error!(node_id = %session.node, %error, "what is to be sent again was not recorded");
+                // The next hello asks for it.
+                session.close(CloseReason::Store);
             }
+        }
+    }
+
+    fn transmit_again(&self, session: &Arc<Session>, sends: &[(Command, DeliveryId)]) {
+        for (command, delivery) in sends {
+            self.transmit(command, &[(Arc::clone(session), *delivery)]);
         }
     }
 
@@ -232,8 +281,8 @@ impl Hub {
     /// A node acknowledged the transport of a command: there is room for the next.
     pub(super) async fn command_delivered(&self, session: Arc<Session>, delivered: Delivered) {
         let (now, node) = (self.shared.clock.now(), session.node);
-        let epoch = session.greeted().map(|greeted| greeted.epoch);
-        type Room = (Vec<CommandId>, bool, Vec<CommandId>);
+        let again = Arc::clone(&session);
+        type Room = (Vec<(Command, DeliveryId)>, Vec<CommandId>);
         let work = writing::<_, Room, StoreError>(move |connection| {
             Box::pin(async move {
                 let key = (delivered.command, node);
@@ -241,12 +290,11 @@ impl Hub {
                 {
                     commands::refresh(connection, delivered.command).await?;
                 }
-                let (mut again, mut more) = (Vec::new(), false);
-                if let Some(epoch) = epoch.filter(|_| delivered.resend) {
-                    let epoch = u64::try_from(epoch).unwrap_or_default();
-                    (again, more) =
-                        super::hello::resend(connection, node, epoch, false, 1, now).await?;
-                }
+                let sends = if delivered.resend {
+                    resend(connection, &again, now).await?
+                } else {
+                    Vec::new()
+                };
                 let mut waiting = Vec::new();
                 if delivered.starved {
                     let open = invocations::open_of_node(connection, node).await?;
@@ -256,18 +304,21 @@ impl Hub {
                             .map(|(id, _)| *id),
                     );
                 }
-                Ok((again, more, waiting))
+                Ok((sends, waiting))
             })
         });
         match self.shared.store.writer.write(work).await {
-            Ok((again, more, waiting)) => {
-                if more {
-                    session.set_resend();
-                }
-                self.send_recorded(&session, &again).await;
+            Ok((sends, waiting)) => {
+                self.transmit_again(&session, &sends);
                 self.shared.dispatch.mark(waiting);
             }
-            Err(error) => tracing::error!(node_id = %node, %error, "a delivery was not recorded"),
+            Err(error) => {
+                tracing::error!(node_id = %node, %error, "a delivery was not recorded");
+                if delivered.resend {
+                    // The next hello asks for the rest.
+                    session.close(CloseReason::Store);
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::store::error::{signed, unsigned};
 use crate::store::streams::{
     NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, outbox_of, save_head,
 };
-use crate::store::{Caller, StoreError, UnixMs, commands, floors, invocations, reports};
+use crate::store::{Caller, StoreError, UnixMs, floors, invocations, reports};
 use holdfast_bridge_core::gate::{self, Entry, Hellos};
 use holdfast_bridge_core::invocation::Event;
 use holdfast_bridge_core::report::wanted;
@@ -31,8 +31,6 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 const COUNTERS: u64 = 1 << 24;
 /// Highest counter a node may claim to have seen: far above any real one, far below the end.
 const COUNTER_MAX: u64 = 1 << 62;
-/// Commands sent again with the reply; the rest follow as these are acknowledged.
-const RESEND_FIRST: usize = 4;
 /// Hellos of a fleet that comes back: few enough at once that what the API writes is soon done,
 /// and as many waiting as are answered well within a node's patience.
 const HELLOS: Hellos = Hellos {
@@ -92,8 +90,10 @@ struct Accepted {
     streams: Streams,
     resync: Vec<TypeName>,
     epoch: u64,
-    resend: Vec<CommandId>,
-    more: bool,
+    /// Whether something of earlier connections is to be sent again.
+    resend: bool,
+    /// Whether its outbox is the one that it said hello with before.
+    same_life: bool,
     cancels: Vec<CommandId>,
     waiting: Vec<CommandId>,
     floor_reset: bool,
@@ -200,11 +200,10 @@ async fn greet(
     if !same_life {
         forget_lives(connection, node, hello.outbox, known.outbox).await?;
     }
-    let (resend, more) = if streams.regressed {
-        (Vec::new(), false)
-    } else {
-        let now = context.now;
-        resend(connection, node, epoch, same_life, RESEND_FIRST, now).await?
+    let resend = !streams.regressed && {
+        let epoch = signed(epoch);
+        let again = invocations::to_resend(connection, node, epoch, same_life, context.now).await?;
+        !again.is_empty()
     };
     let open = invocations::open_of_node(connection, node).await?;
     let of = |which: fn(&holdfast_bridge_core::invocation::Invocation) -> bool| {
@@ -219,7 +218,7 @@ async fn greet(
         resync: resync(connection, node, hello).await?,
         epoch,
         resend,
-        more,
+        same_life,
         cancels: of(|state| state.cancelling),
         waiting: of(|state| state.is_waiting()),
         floor_reset: floors::save_sent(connection, node, context.now).await?,
@@ -336,29 +335,6 @@ async fn resync(
         }
     }
     Ok(types)
-}
-
-/// Records up to `limit` commands of earlier connections as sent on this one; whether more wait.
-pub(super) async fn resend(
-    connection: &mut SqliteConnection,
-    node: NodeId,
-    epoch: u64,
-    known: bool,
-    limit: usize,
-    now: UnixMs,
-) -> Result<(Vec<CommandId>, bool), StoreError> {
-    let epoch = signed(epoch);
-    let mut sent = invocations::to_resend(connection, node, epoch, known, now).await?;
-    let more = sent.len() > limit;
-    sent.truncate(limit);
-    for command in &sent {
-        let key = (*command, node);
-        if invocations::advance(connection, key, Event::Resent, now).await? == Some(true) {
-            commands::refresh(connection, *command).await?;
-        }
-        invocations::save_sent(connection, key, epoch, now).await?;
-    }
-    Ok((sent, more))
 }
 
 impl Hub {
@@ -491,9 +467,10 @@ impl Hub {
             counter_end: accepted.epoch + COUNTERS,
             dating,
             regressed: accepted.streams.regressed,
+            same_life: accepted.same_life,
             nonce: hello.nonce,
         };
-        session.greet(greeted, accepted.more, &reply, &self.shared.sealers);
+        session.greet(greeted, &reply, &self.shared.sealers);
         // Before any command: by a floor that stands ahead every one has expired.
         if accepted.floor_reset {
             session.reset_floor(unsigned(now), &self.shared.root);
@@ -501,7 +478,9 @@ impl Hub {
         for command in accepted.cancels {
             self.send_cancel(session, command);
         }
-        self.send_recorded(session, &accepted.resend).await;
+        if accepted.resend {
+            self.send_again(session, None).await;
+        }
         self.shared.dispatch.mark(accepted.waiting);
         if self.shared.sessions.of(session.connection).is_none() {
             // Its end was told before its hello was stored: tell the store again.

@@ -40,6 +40,8 @@ pub(super) struct Greeted {
     /// Its disk was rolled back: it answers the reply with a new life of its outbox, and can open
     /// nothing that is sealed for this one.
     pub(super) regressed: bool,
+    /// Its outbox is the one that it said hello with before: what it is known to have, it still has.
+    pub(super) same_life: bool,
     /// Nonce of the hello: what the root says answers it.
     pub(super) nonce: Nonce,
 }
@@ -138,10 +140,10 @@ impl Session {
     }
 
     /// Begins the session with the reply to its hello: nothing is sent before it.
-    pub(super) fn greet(&self, greeted: Greeted, resend: bool, reply: &Down, sealers: &Sealers) {
+    pub(super) fn greet(&self, greeted: Greeted, reply: &Down, sealers: &Sealers) {
         let mut link = lock(&self.link);
         link.greeted = Some(greeted);
-        link.resend = resend;
+        link.resend = false;
         link.outstanding.clear();
         link.certified = 0;
         self.transmit(&mut link, reply, None, sealers);
@@ -246,12 +248,13 @@ impl Session {
         }
     }
 
-    /// Takes a place on the wire for a command: this session's epoch, or `None` without room.
+    /// Takes a place on the wire for a command: this session's epoch, or `None` without room. One may
+    /// always go, for only a PUBACK has the next one looked for.
     pub(super) fn reserve(&self, command: CommandId) -> Option<(i64, DeliveryId)> {
         let mut link = lock(&self.link);
         let epoch = link.greeted.filter(|greeted| !greeted.regressed)?.epoch;
         if link.outstanding.len() >= OUTSTANDING_MAX
-            || self.mailbox.queued_bytes() >= MAILBOX_FREE_BELOW
+            || (!link.outstanding.is_empty() && self.mailbox.queued_bytes() >= MAILBOX_FREE_BELOW)
         {
             link.starved = true;
             return None;
@@ -262,8 +265,9 @@ impl Session {
         Some((epoch, delivery))
     }
 
-    /// Gives the places of a command back that was not recorded after all.
-    fn unreserve(&self, command: CommandId) {
+    /// Gives the places of a command back that was not recorded after all, or not taken: a PUBACK that
+    /// is still to come says nothing of it.
+    pub(super) fn unreserve(&self, command: CommandId) {
         lock(&self.link)
             .outstanding
             .retain(|(_, other)| *other != command);

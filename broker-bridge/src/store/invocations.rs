@@ -5,7 +5,7 @@ use super::commands::{details, from_request_key, push_statuses, request_key};
 use super::error::unsigned;
 use super::row::{all_parsed, corrupt, json, parsed};
 use super::{Page, Paged, Store, StoreError, UnixMs};
-use holdfast_bridge_core::invocation::{Event, Invocation, Stage, StatusDetails};
+use holdfast_bridge_core::invocation::{Event, Invocation, Stage, StatusDetails, may_send};
 use holdfast_protocol::{CommandId, NodeId};
 use serde::{Deserialize, Serialize};
 use sqlx::sqlite::SqliteRow;
@@ -247,6 +247,16 @@ pub(crate) async fn save_sent(
     Ok(())
 }
 
+/// Records a send on this connection as none: the node did not take it.
+pub(crate) async fn unsend(connection: &mut SqliteConnection, key: Key) -> Result<(), StoreError> {
+    sqlx::query("UPDATE invocations SET sent_epoch = -1 WHERE command_id = $1 AND node_id = $2")
+        .bind(key.0.to_string())
+        .bind(key.1.as_str())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Sets when a waiting invocation may be tried again; 0: at any time.
 pub(crate) async fn save_retry(
     connection: &mut SqliteConnection,
@@ -318,8 +328,8 @@ pub(crate) async fn sendable(
     all_parsed(&rows, "node_id")
 }
 
-/// Sent invocations of a node that were last sent on an earlier connection, the oldest first.
-/// `known`: also those that the node is known to have.
+/// Sent invocations of a node that were last sent on an earlier connection and may be sent again, the
+/// oldest first. `known`: also those that the node is known to have.
 pub(crate) async fn to_resend(
     connection: &mut SqliteConnection,
     node: NodeId,
@@ -328,18 +338,27 @@ pub(crate) async fn to_resend(
     now: UnixMs,
 ) -> Result<Vec<CommandId>, StoreError> {
     let rows = sqlx::query(
-        "SELECT i.command_id FROM invocations i JOIN commands c ON c.command_id = i.command_id \
+        "SELECT i.command_id, c.requested_ms, c.expires_ms FROM invocations i \
+         JOIN commands c ON c.command_id = i.command_id \
          WHERE i.node_id = $1 AND i.stage = 1 AND i.cancelling = 0 AND i.sent_epoch <> $2 \
-         AND (i.delivered = 0 OR $3 = 1) AND c.expires_ms > $4 \
-         ORDER BY i.requested_ms, i.command_id",
+         AND (i.delivered = 0 OR $3 = 1) ORDER BY i.requested_ms, i.command_id",
     )
     .bind(node.as_str())
     .bind(epoch)
     .bind(i64::from(known))
-    .bind(now)
     .fetch_all(connection)
     .await?;
-    all_parsed(&rows, "command_id")
+    let mut ids = Vec::new();
+    for row in &rows {
+        if may_send(
+            now,
+            row.try_get("requested_ms")?,
+            row.try_get("expires_ms")?,
+        ) {
+            ids.push(parsed(row, "command_id")?);
+        }
+    }
+    Ok(ids)
 }
 
 /// Commands with invocations whose time to be tried again has come.

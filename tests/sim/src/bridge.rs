@@ -5,7 +5,7 @@ mod floor;
 mod ingest;
 
 use crate::machine::EPOCH_UNIX_MS;
-use holdfast_bridge_core::invocation::{Event, Invocation, Stage};
+use holdfast_bridge_core::invocation::{Event, Invocation, Stage, may_send};
 use holdfast_bridge_core::rate::{self, Admission, Limits, Tally};
 use holdfast_bridge_core::token::{Chain, TokenKey};
 use holdfast_protocol::down::{self, Cancel, Down};
@@ -34,10 +34,25 @@ pub(crate) struct Row {
 #[derive(Debug, Clone)]
 pub(crate) struct CommandRow {
     pub(crate) command: down::Command,
+    /// When it was asked for, by the bridge's clock.
+    pub(crate) requested_unix_ms: u64,
     pub(crate) limits: Limits,
     /// Longest run of all its steps.
     pub(crate) run_bound_ms: u64,
     pub(crate) rows: BTreeMap<NodeId, Row>,
+}
+
+impl CommandRow {
+    /// Whether it may go to a node at this date.
+    fn may_send(&self, unix_ms: u64) -> bool {
+        let [now, requested, expires] = [
+            unix_ms,
+            self.requested_unix_ms,
+            self.command.expires_unix_ms,
+        ]
+        .map(u64::cast_signed);
+        may_send(now, requested, expires)
+    }
 }
 
 /// One node.
@@ -362,7 +377,7 @@ impl Bridge {
                         row.state.apply(Event::Terminate);
                     }
                 }
-                Admission::Send(many) if unix < command.command.expires_unix_ms => {
+                Admission::Send(many) if command.may_send(unix) => {
                     let sessions = &self.sessions;
                     let ready = |node: &NodeId| {
                         let session = sessions.get(node);

@@ -9,6 +9,15 @@ pub use status::{Status, StatusDetails};
 
 use holdfast_protocol::up::{InvocationState, RefusalReason};
 
+/// Whether a command may go to a node now, for the first time or again; all in milliseconds since 1970.
+///
+/// After its time it may not, and before the time when it was asked for it may not either: then the
+/// clock was set back since. Within its time by that clock it may have run and been forgotten.
+#[must_use]
+pub fn may_send(now_ms: i64, requested_ms: i64, expires_ms: i64) -> bool {
+    (requested_ms..expires_ms).contains(&now_ms)
+}
+
 /// How far an invocation is on the bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
@@ -68,6 +77,8 @@ pub enum Event {
     Resent,
     /// The node acknowledged the transport.
     Delivered,
+    /// The node did not take it: its frame came under a counter that was used up.
+    Stale,
     /// The node's connection is gone.
     LinkLost,
     /// The node is back.
@@ -157,7 +168,7 @@ impl Invocation {
             Event::Result(state) => self.result(state),
             Event::Progress => self.progress(),
             Event::Cancel => self.cancel(),
-            Event::Sent | Event::Resent | Event::Delivered | Event::Busy => {
+            Event::Sent | Event::Resent | Event::Delivered | Event::Stale | Event::Busy => {
                 self.link(event);
             }
             Event::LinkLost | Event::LinkUp => self.presence(event == Event::LinkUp),
@@ -198,6 +209,7 @@ impl Invocation {
             (Event::Resent, Stage::Sent) if !self.cancelling => {
                 self.details = StatusDetails::InProgress;
             }
+            (Event::Stale, Stage::Sent) => self.delivered = false,
             (Event::Busy, Stage::Sent) => self.take_back(),
             (Event::Delivered, Stage::Sent) => {
                 self.delivered = true;
@@ -309,6 +321,12 @@ mod tests {
 
     const SUCCESS: Event = Event::Result(InvocationState::Success);
     const FAILED: Event = Event::Result(InvocationState::Failed);
+
+    #[test]
+    fn a_command_goes_out_between_its_request_and_its_expiry() {
+        let allowed = [9, 10, 19, 20].map(|now| may_send(now, 10, 20));
+        assert_eq!(allowed, [false, true, true, false]);
+    }
 
     #[test]
     fn nothing_replaces_a_result() {

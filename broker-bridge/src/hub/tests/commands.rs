@@ -121,24 +121,6 @@ async fn a_delivered_command_is_not_sent_to_a_new_life_of_the_outbox() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_not_sent_again_and_its_result_still_counts() {
-    let world = World::new().await;
-    let mut agent = world.agent(1).await;
-    let wire = world.online(&mut agent).await;
-    let id = world.send(&[agent.node], |_| {}).await.id;
-    agent.command(&wire).await;
-    agent.result(&wire, id, InvocationState::InProgress).await;
-    world.offline(&agent, wire).await;
-    world.pass(61);
-    let wire = world.online(&mut agent).await;
-    // A second command shows that nothing came before it.
-    let second = world.send(&[agent.node], |_| {}).await.id;
-    assert_eq!(agent.command(&wire).await.id, second);
-    agent.result(&wire, id, InvocationState::Success).await;
-    assert_eq!(world.details(id, agent.node).await, StatusDetails::Success);
-}
-
-#[tokio::test]
 async fn a_busy_node_is_delayed_and_asked_again() {
     let world = World::new().await;
     let mut agent = world.agent(1).await;

@@ -4,6 +4,7 @@
 mod commands;
 mod identity;
 mod rates;
+mod resend;
 mod streams;
 
 use super::{Clock, Enrolment, Hub, Options, Randomness, Sealers, SendCommand, Ticks};

@@ -201,6 +201,7 @@ impl Bridge {
         let mut commands = Vec::new();
         let mut cancels = Vec::new();
         for (id, command) in &mut self.store.commands {
+            let may_send = command.may_send(unix);
             let Some(row) = command.rows.get_mut(&node) else {
                 continue;
             };
@@ -209,7 +210,7 @@ impl Bridge {
             }
             if row.state.cancelling {
                 cancels.push(*id);
-            } else if (known || !row.state.delivered) && unix < command.command.expires_unix_ms {
+            } else if (known || !row.state.delivered) && may_send {
                 row.state.apply(Event::Resent);
                 commands.push(*id);
             }
@@ -372,6 +373,11 @@ impl Bridge {
     /// What came under a counter that was used up is sealed anew, while it is still to be done.
     fn send_stale(&mut self, now: u64, node: NodeId, id: CommandId) {
         let unix = self.unix_ms(now);
+        // It did not take what its transport is about to acknowledge.
+        if let Some(session) = self.sessions.get_mut(&node) {
+            session.unacked.retain(|_, command| *command != id);
+        }
+        self.apply(node, id, Event::Stale);
         let Some(command) = self.store.commands.get(&id) else {
             return;
         };
@@ -381,7 +387,7 @@ impl Bridge {
         // The node's word that it has nothing of it outweighs its transport's.
         if row.state.awaits_cancel() {
             self.send(node, &Down::Cancel(Cancel { command: id }), None);
-        } else if row.state.awaits_node() && unix < command.command.expires_unix_ms {
+        } else if row.state.awaits_node() && command.may_send(unix) {
             self.send_command(node, id);
         }
     }

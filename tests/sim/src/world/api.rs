@@ -43,6 +43,7 @@ impl World {
         let errors_allowed = u32::try_from(self.random.between(0, 3)).unwrap_or(0);
         let row = CommandRow {
             command,
+            requested_unix_ms: self.bridge.unix_ms(self.now),
             limits: Limits {
                 slots,
                 errors_allowed,

@@ -1,0 +1,115 @@
+//! What is sent again: after a new connection, after a stale counter, and what never is.
+
+use super::*;
+use crate::mqtt::DeliveryId;
+
+impl Agent {
+    /// The next command, whose PUBACK the link loses.
+    async fn unacknowledged(&mut self, wire: &Wire) -> (CommandId, DeliveryId) {
+        loop {
+            let outbound = wire.outbound().await;
+            let down = self.open(&outbound);
+            if let Down::Command(command) = down {
+                return (command.id, outbound.delivery.unwrap());
+            }
+            assert!(matches!(down, Down::Ack(_)), "not a command: {down:?}");
+        }
+    }
+}
+
+/// Commands that run on the node when its link is lost.
+async fn running(world: &World, agent: &mut Agent, wire: &Wire, count: usize) -> Vec<CommandId> {
+    let mut ids = Vec::new();
+    for _ in 0..count {
+        let id = world.send(&[agent.node], |_| {}).await.id;
+        assert_eq!(agent.command(wire).await.id, id);
+        agent.result(wire, id, InvocationState::InProgress).await;
+        ids.push(id);
+    }
+    ids
+}
+
+#[tokio::test]
+async fn all_that_was_sent_is_sent_again_however_much_it_is() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let mut ids = running(&world, &mut agent, &wire, 7).await;
+    // One more is on the wire when the link breaks, and one is asked for meanwhile.
+    ids.push(world.send(&[agent.node], |_| {}).await.id);
+    agent.unacknowledged(&wire).await;
+    world.offline(&agent, wire).await;
+    ids.push(world.send(&[agent.node], |_| {}).await.id);
+    let wire = world.online(&mut agent).await;
+    let mut came = Vec::new();
+    for _ in &ids {
+        came.push(agent.command(&wire).await.id);
+    }
+    came.sort();
+    ids.sort();
+    assert_eq!(came, ids);
+}
+
+#[tokio::test]
+async fn what_has_expired_is_not_sent_again_and_its_result_still_counts() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = running(&world, &mut agent, &wire, 1).await[0];
+    world.offline(&agent, wire).await;
+    world.pass(61);
+    let wire = world.online(&mut agent).await;
+    // A second command shows that nothing came before it.
+    let second = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, second);
+    agent.result(&wire, id, InvocationState::Success).await;
+    assert_eq!(world.details(id, agent.node).await, StatusDetails::Success);
+}
+
+#[tokio::test]
+async fn what_was_asked_for_at_a_time_to_come_waits_for_it() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let sent = running(&world, &mut agent, &wire, 1).await[0];
+    world.offline(&agent, wire).await;
+    let unsent = world.send(&[agent.node], |_| {}).await.id;
+    // The clock was ahead, and is set back.
+    world.pass(-3600);
+    let wire = world.online(&mut agent).await;
+    let third = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, third);
+    world.offline(&agent, wire).await;
+    world.pass(3600);
+    let wire = world.online(&mut agent).await;
+    let mut came = [agent.command(&wire).await.id, agent.command(&wire).await.id];
+    came.sort();
+    let mut ids = [sent, unsent];
+    ids.sort();
+    assert_eq!(came, ids);
+}
+
+#[tokio::test]
+async fn what_a_stale_counter_kept_out_is_not_delivered_by_its_late_puback() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    let (_, delivery) = agent.unacknowledged(&wire).await;
+    agent.counter += 1000;
+    let stale = Answer::Stale {
+        command: Some(id),
+        counter: agent.counter,
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(stale))
+        .await;
+    wire.hub.delivered(wire.connection, delivery);
+    let (again, delivery) = agent.unacknowledged(&wire).await;
+    assert_eq!(again, id);
+    world.hub.tick().await;
+    assert!(!world.invocation(id, agent.node).await.state.delivered);
+    wire.hub.delivered(wire.connection, delivery);
+    world
+        .until(async || world.invocation(id, agent.node).await.state.delivered)
+        .await;
+}
