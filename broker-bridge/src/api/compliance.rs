@@ -10,7 +10,7 @@ use holdfast_bridge_core::compliance::{BySeverity, Item, PATCH_TYPE};
 use holdfast_bridge_core::patch::PatchSummary;
 use holdfast_protocol::NodeId;
 
-use super::context::{Context, count, non_empty};
+use super::context::{Context, changed, count, non_empty};
 use super::patch::{detail, time};
 use crate::store::{ComplianceFacts, ComplianceRow, UnixMs};
 
@@ -19,6 +19,8 @@ const RESOURCE_TYPE: &str = "ManagedInstance";
 const ROWS_READ_MAX: u32 = 500;
 /// Nodes whose items one page looks at.
 const NODES_READ_MAX: u32 = 20;
+/// In a page's place: every item of its node was passed.
+const PASSED: &str = "-";
 
 pub(super) async fn list_items(
     context: &Context<'_>,
@@ -32,27 +34,41 @@ pub(super) async fn list_items(
         asked.max_results,
         asked.next_token.as_deref(),
     )?;
-    // A place is the node that a page ended in, and how many of its items were passed.
-    let place = pager
-        .page
-        .after
-        .as_deref()
-        .and_then(|place| place.split_once(' '));
-    let (within, passed) = place.unwrap_or_default();
-    let mut passed: usize = passed.parse().unwrap_or(0);
+    // A place is the node that a page ended in, when it was scanned, and how many of its items were
+    // passed.
+    let place = pager.page.after.as_deref();
+    let (within, at) = place
+        .and_then(|place| place.split_once(' '))
+        .unwrap_or_default();
     let ids = resources(context, asked.resource_ids.as_deref(), within).await?;
     let limit = usize::try_from(pager.page.limit).unwrap_or(usize::MAX);
     let mut items = Vec::new();
     for id in &ids {
-        let skip = if id.as_str() == within { passed } else { 0 };
+        if id.as_str() == within && at == PASSED {
+            continue;
+        }
+        let found = context.store().compliance_items(*id).await;
+        let found = found.map_err(|error| context.store_error(&error))?;
+        let Some((scan, found, captured)) = found else {
+            continue;
+        };
+        let skip = match at.split_once(' ').filter(|_| id.as_str() == within) {
+            None => 0,
+            Some((of, passed)) => passed
+                .parse()
+                .ok()
+                .filter(|_: &usize| of == captured.to_string())
+                .ok_or_else(changed)?,
+        };
         let room = limit - items.len();
-        let mut found = items_of(context, *id, &conditions, skip, room.saturating_add(1)).await?;
-        let more = found.len() > room;
-        found.truncate(room);
-        items.extend(found);
-        if more {
-            passed = skip + room;
-            let next = pager.token(Some(format!("{id} {passed}")))?;
+        // A node has thousands, so only those of the page are made ready to be shown.
+        let mut found = found
+            .into_iter()
+            .filter(|item| meets(item, &scan, &conditions));
+        let wanted = found.by_ref().skip(skip).take(room);
+        items.extend(wanted.map(|item| shown(*id, &scan, item, captured)));
+        if found.next().is_some() {
+            let next = pager.token(Some(format!("{id} {captured} {}", skip + room)))?;
             return Ok(ListComplianceItemsResult {
                 compliance_items: items,
                 next_token: next,
@@ -63,7 +79,7 @@ pub(super) async fn list_items(
     let last = ids.last().filter(|_| full);
     Ok(ListComplianceItemsResult {
         compliance_items: items,
-        next_token: pager.token(last.map(|id| format!("{id} {}", usize::MAX)))?,
+        next_token: pager.token(last.map(|id| format!("{id} {PASSED}")))?,
     })
 }
 
@@ -113,29 +129,11 @@ async fn resources(
     Ok(ids)
 }
 
-/// The items of a node that meet every condition: `take` of them after the first `skip`. A node has thousands, so only
-/// those are made ready to be shown.
-async fn items_of(
-    context: &Context<'_>,
-    id: NodeId,
-    conditions: &[Condition],
-    skip: usize,
-    take: usize,
-) -> Result<Vec<ComplianceItem>, ApiError> {
-    let found = context.store().compliance_items(id).await;
-    let Some((scan, items, captured)) = found.map_err(|error| context.store_error(&error))? else {
-        return Ok(Vec::new());
-    };
-    let meets = |item: &Item| {
-        let value = |condition: &Condition| value_of(item, &scan, condition).map(str::to_owned);
-        conditions
-            .iter()
-            .all(|condition| condition.is_met_by(value(condition).as_deref()))
-    };
-    let wanted = items.into_iter().filter(meets).skip(skip).take(take);
-    Ok(wanted
-        .map(|item| shown(id, &scan, item, captured))
-        .collect())
+fn meets(item: &Item, scan: &PatchSummary, conditions: &[Condition]) -> bool {
+    let value = |condition: &Condition| value_of(item, scan, condition).map(str::to_owned);
+    conditions
+        .iter()
+        .all(|condition| condition.is_met_by(value(condition).as_deref()))
 }
 
 /// The property of an item that a condition is about.

@@ -110,17 +110,20 @@ impl Pager<'_> {
         let begun = place.split_once(' ').filter(|(of, _)| *of == hash);
         begun
             .and_then(|(_, passed)| passed.parse().ok())
-            .ok_or_else(|| {
-                ApiError::invalid_next_token(
-                    "What is listed has changed since the page before; start again without NextToken.",
-                )
-            })
+            .ok_or_else(changed)
     }
 
     /// The token for the page that begins after `passed` entries of a content of this hash.
     pub(super) fn token_at(&self, hash: &str, passed: usize) -> Result<Option<String>, ApiError> {
         self.token(Some(format!("{hash} {passed}")))
     }
+}
+
+/// What was being listed is no longer what it was: a place in it means nothing.
+pub(super) fn changed() -> ApiError {
+    ApiError::invalid_next_token(
+        "What is listed has changed since the page before; start again without NextToken.",
+    )
 }
 
 /// A time for a reply.
