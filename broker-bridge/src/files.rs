@@ -1,10 +1,10 @@
 //! Files that only their owner may read: written whole or not at all, and durable.
 //! Never overwrites one, never follows up a failure with a guess.
 
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -58,12 +58,16 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
         .map_err(fault("create", path))
 }
 
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
+}
+
 /// Writes a new file of mode 0600, durable with its directory when this returns.
 ///
 /// # Errors
 /// [`FileError`]; of kind `AlreadyExists` when the file is there, which is then unchanged.
 pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let directory = parent(path);
     // A crash half way leaves a stray of another name, never a file that is cut short.
     let mut stray = path.as_os_str().to_owned();
     stray.push(format!(".{}.new", std::process::id()));
@@ -86,6 +90,40 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     written.map_err(fault("create", path))
 }
 
+/// Opens a file of mode 0600 in a state directory for appending, and makes it first where it is not
+/// there. Never through a link: the directory's owner could point it at any file of root's.
+///
+/// # Errors
+/// Of the file system.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).mode(0o600);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => {
+            give_to_owner(&file, parent(path))?;
+            Ok(file)
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
+            options.custom_flags(no_follow).open(path)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file that was just made to the owner of the state directory that it is in, as SQLite does
+/// with its own: what root writes with one of the verbs, the service of another user must read.
+///
+/// # Errors
+/// When it belongs to another user, and this one may not give it away.
+pub(crate) fn give_to_owner(new: &File, state_dir: &Path) -> io::Result<()> {
+    let (own, owner) = (new.metadata()?, std::fs::metadata(state_dir)?);
+    if own.uid() == owner.uid() {
+        return Ok(());
+    }
+    fchown(new, Some(owner.uid()), Some(owner.gid()))
+}
+
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -96,6 +134,7 @@ fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)?;
+    give_to_owner(&file, parent(path))?;
     file.write_all(bytes)?;
     file.sync_all()
 }
@@ -130,4 +169,40 @@ fn read_checked(file: &File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only root may make a directory another's; for everyone else owner and writer are one.
+    #[test]
+    fn what_is_written_in_a_state_directory_belongs_to_its_owner() {
+        let state = tempfile::tempdir().unwrap();
+        let _ = std::os::unix::fs::chown(state.path(), Some(65_534), Some(65_534));
+        let owner = std::fs::metadata(state.path()).unwrap().uid();
+        let key = state.path().join("signing-1.key");
+        create_private(&key, b"key").unwrap();
+        let metadata = std::fs::metadata(&key).unwrap();
+        assert_eq!(metadata.uid(), owner);
+        assert_eq!(metadata.permissions().mode() & 0o777, 0o600);
+        let lock = state.path().join("serve.lock");
+        for _ in 0..2 {
+            assert_eq!(
+                open_private(&lock).unwrap().metadata().unwrap().uid(),
+                owner
+            );
+        }
+    }
+
+    #[test]
+    fn a_link_in_a_state_directory_leads_to_no_file_of_someone_elses() {
+        let state = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::NamedTempFile::new().unwrap();
+        let link = state.path().join("serve.lock");
+        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+        assert!(open_private(&link).is_err());
+        assert!(create_private(&link, b"key").is_err());
+        assert_eq!(elsewhere.as_file().metadata().unwrap().len(), 0);
+    }
 }

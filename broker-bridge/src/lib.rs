@@ -4,6 +4,7 @@
 pub mod api;
 pub mod cli;
 pub mod enrol;
+pub mod files;
 pub mod http;
 pub mod hub;
 mod impatient;

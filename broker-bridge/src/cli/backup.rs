@@ -4,7 +4,8 @@
 use super::Common;
 use super::error::CliError;
 use super::state::{caller, now, open, unix_ms};
-use crate::pki::{self, FileError, create_private, make_private_dir, read_private};
+use crate::files::{FileError, create_private, make_private_dir, read_private};
+use crate::pki;
 use crate::serve::Lock;
 use crate::store::{CheckedBackup, DATABASE, RestoreError, Store, Undone};
 use clap::Args;
@@ -107,7 +108,7 @@ async fn make(store: &Store, state_dir: &Path, directory: &Path) -> Result<(), C
         key.copy()?;
     }
     let place = directory.display().to_string();
-    let recorded = store.record_backup(caller(), place).await;
+    let recorded = store.record(caller(), "MakeBackup", place).await;
     recorded.map_err(CliError::because("cannot record the backup"))
 }
 

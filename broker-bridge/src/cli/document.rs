@@ -1,7 +1,7 @@
 //! `document validate`: the same check that a document meets at the bridge and on the agent.
 //! Never stores a document.
 
-use super::error::CliError;
+use super::error::{CliError, chain};
 use super::output::Output;
 use clap::{Args, Subcommand};
 use holdfast_documents::Document;
@@ -79,5 +79,5 @@ fn check(file: &Path) -> Result<Document, String> {
             "longer than the {DOCUMENT_BYTES_MAX} bytes that a document may have"
         ));
     }
-    Document::parse(&content).map_err(|error| error.to_string())
+    Document::parse(&content).map_err(|error| chain(&error))
 }

@@ -147,7 +147,7 @@ fn run(verb: Verb) -> Result<(), CliError> {
             Verb::Output(show) => show.run().await,
             Verb::Backup(backup) => backup.run().await,
             Verb::Restore(restore) => restore.run().await,
-            Verb::SigningKey(verb) => verb.run(),
+            Verb::SigningKey(verb) => verb.run().await,
         }
     })
 }

@@ -3,7 +3,7 @@
 
 use super::Common;
 use super::error::CliError;
-use super::state::{now, unix_ms};
+use super::state::{caller, now, open_existing, unix_ms};
 use crate::pki;
 use clap::{Args, Subcommand};
 use serde_json::json;
@@ -31,11 +31,18 @@ pub(super) struct Rotate {
 }
 
 impl Verb {
-    pub(super) fn run(self) -> Result<(), CliError> {
+    pub(super) async fn run(self) -> Result<(), CliError> {
         let Self::Rotate(Rotate { common, above }) = self;
         let fault = || CliError::because("cannot make a signing key");
+        let store = open_existing(&common.state_dir).await?;
         pki::Root::open_or_create(&common.state_dir).map_err(fault())?;
         let serial = pki::rotate(&common.state_dir, above, unix_ms(now())).map_err(fault())?;
+        let recorded = store.record(caller(), "RotateSigningKey", serial.to_string());
+        let recorded = recorded.await;
+        store.close().await;
+        recorded.map_err(CliError::because(format!(
+            "signing key {serial} is in use, but the audit trail does not say so"
+        )))?;
         let line = format!("signing key {serial} is in use from now on");
         Ok(common.output().value(&line, &json!({ "serial": serial }))?)
     }

@@ -12,7 +12,6 @@
 //! that there is no file to steal and nothing to renew. Agents pin the root, not the endpoint.
 
 mod client;
-mod files;
 mod root;
 mod signing;
 mod tls;
@@ -22,12 +21,12 @@ mod token;
 mod tests;
 
 pub use client::{IdentityError, identity};
-pub use files::{FileError, create_private, make_private_dir, read_private};
 pub use root::{NodeCertificate, Root};
 pub use signing::{Signing, root_sealer, rotate};
 pub use tls::server_config;
 pub use token::token_key;
 
+use crate::files::FileError;
 use std::path::PathBuf;
 
 /// Name in the endpoint's certificate, the same at every bridge: agents check it, and a node's

@@ -1,8 +1,8 @@
 //! The root: an Ed25519 key with its self-signed certificate, and what it certifies.
 //! Never certifies a bridge's usage for a node, or a node's for the bridge.
 
-use super::files::{create_private, make_private_dir, read_private};
 use super::{PkiError, SERVER_NAME};
+use crate::files::{FileError, create_private, make_private_dir, read_private};
 use holdfast_protocol::NodeId;
 use holdfast_protocol::limits::CERTIFICATE_BYTES_MAX;
 use holdfast_protocol::seal::{KeyCertificate, PublicKey};
@@ -202,7 +202,7 @@ impl Root {
 }
 
 /// A file that another process made first is as good as ours.
-pub(super) fn keep_first(created: Result<(), super::FileError>) -> Result<(), PkiError> {
+pub(super) fn keep_first(created: Result<(), FileError>) -> Result<(), PkiError> {
     match created {
         Err(error) if error.source.kind() != ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),

@@ -5,9 +5,9 @@
 //! keys made after it. So a serial is above every one known here *and* not below the seconds since
 //! 1970: the key that `restore` makes is then newer than any that was made since the backup.
 
-use super::files::create_private;
+use super::PkiError;
 use super::root::{Root, generate, open_key};
-use super::{FileError, PkiError};
+use crate::files::{FileError, create_private};
 use holdfast_protocol::enrol::public_key;
 use holdfast_protocol::seal::Sealer;
 use std::path::{Path, PathBuf};

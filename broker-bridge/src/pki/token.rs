@@ -2,8 +2,8 @@
 //! Never makes a second one: with another key every node would look like a clone.
 
 use super::PkiError;
-use super::files::{create_private, read_private};
 use super::root::keep_first;
+use crate::files::{create_private, read_private};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::path::Path;
 

@@ -1,10 +1,9 @@
 //! One bridge a state directory: a lock that ends with the process, however it ends.
 //! Never waits for the other one.
 
-use crate::pki::{FileError, make_private_dir};
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::files::{FileError, make_private_dir, open_private};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What lies in the state directory of an agent.
@@ -58,12 +57,7 @@ impl Lock {
             path: path.clone(),
             source,
         };
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(fault)?;
+        let file = open_private(&path).map_err(fault)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Taken {

@@ -1,7 +1,7 @@
 //! Who changed what: one entry a change, written in the change's own transaction.
 //! Never holds a secret, a parameter's value or a script's output.
 
-use super::{StoreError, UnixMs};
+use super::{Store, StoreError, UnixMs};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
@@ -50,6 +50,25 @@ pub struct AuditEntry {
     pub target: String,
     /// More about it.
     pub detail: String,
+}
+
+impl Store {
+    /// Records what a verb did outside the database.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn record(
+        &self,
+        caller: Caller,
+        operation: &'static str,
+        target: String,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .write(move |connection| {
+                Box::pin(async move { record(connection, &caller, operation, &target, "").await })
+            })
+            .await
+    }
 }
 
 /// Records a change beside the statements that make it.

@@ -3,11 +3,12 @@
 
 use super::audit::record;
 use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError};
+use crate::files::give_to_owner;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Key of [`Store::meta`] that holds when this database came back from a backup.
@@ -81,6 +82,9 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
+/// Where a restore prepares what takes the database's name, in the state directory.
+const STAGING: &str = "restoring";
+
 /// Makes a file for its owner alone, from its first moment on: what goes into it is secret.
 fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new()
@@ -125,18 +129,6 @@ impl Store {
             .await
             .map_err(StoreError::from)?;
         Ok(())
-    }
-
-    /// Records that a backup was made at `place`: whoever has it has the fleet's keys.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn record_backup(&self, caller: Caller, place: String) -> Result<(), StoreError> {
-        self.writer
-            .write(move |connection| {
-                Box::pin(async move { record(connection, &caller, "MakeBackup", &place, "").await })
-            })
-            .await
     }
 }
 
@@ -248,11 +240,14 @@ impl CheckedBackup {
         caller: Caller,
     ) -> Result<(), RestoreError> {
         self.fits(state_dir, force)?;
-        replace(state_dir, &self.path)?;
-        let store = Store::open(state_dir).await?;
+        let staging = state_dir.join(STAGING);
+        stage(state_dir, &staging, &self.path)?;
+        // Marked before it takes the name: one that is not would refuse what was renewed since.
+        let store = Store::open(&staging).await?;
         let marked = store.mark_restored(caller).await;
         store.close().await;
-        Ok(marked?)
+        marked?;
+        replace(state_dir, &staging)
     }
 }
 
@@ -284,35 +279,58 @@ async fn undone(connection: &mut SqliteConnection, backup: &Path) -> Result<Undo
     })
 }
 
-/// Puts a copy of the backup in the database's place, whole or not at all.
-fn replace(state_dir: &Path, backup: &Path) -> Result<(), RestoreError> {
-    let fault = |path: &Path| {
-        let path = path.to_owned();
-        move |source| RestoreError::Path { path, source }
-    };
-    let gone = |path: &Path| match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(path)(error)),
+fn fault(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
+    let path = path.to_owned();
+    move |source| RestoreError::Path { path, source }
+}
+
+/// Does away with what an earlier try left.
+fn clear(staging: &Path) -> Result<(), RestoreError> {
+    match std::fs::remove_dir_all(staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(staging)(error)),
         Ok(()) | Err(_) => Ok(()),
-    };
+    }
+}
+
+/// Copies the backup into a folder of its own in the state directory.
+fn stage(state_dir: &Path, staging: &Path, backup: &Path) -> Result<(), RestoreError> {
+    clear(staging)?;
     std::fs::create_dir_all(state_dir).map_err(fault(state_dir))?;
-    // The copy is complete and synced before it takes the name.
-    let (target, staged) = (
-        state_dir.join(DATABASE),
-        state_dir.join(format!("{DATABASE}.restoring")),
-    );
-    gone(&staged)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(staging)
+        .map_err(fault(staging))?;
+    let staged = staging.join(DATABASE);
     let copy = || -> io::Result<()> {
         let mut file = private(&staged)?;
+        give_to_owner(&file, state_dir)?;
         io::copy(&mut File::open(backup)?, &mut file)?;
         file.sync_all()
     };
-    copy().map_err(fault(&staged))?;
-    for suffix in ["-wal", "-shm"] {
-        gone(&state_dir.join(format!("{DATABASE}{suffix}")))?;
+    copy().map_err(fault(&staged))
+}
+
+/// Puts the staged copy in the database's place, whole or not at all.
+fn replace(state_dir: &Path, staging: &Path) -> Result<(), RestoreError> {
+    let target = state_dir.join(DATABASE);
+    let log = staging.join(format!("{DATABASE}-wal"));
+    if log.exists() {
+        let why = "it was not folded into the database: is another program reading it?";
+        return Err(fault(&log)(io::Error::other(why)));
     }
-    std::fs::rename(&staged, &target)
+    for suffix in ["-wal", "-shm"] {
+        let beside = state_dir.join(format!("{DATABASE}{suffix}"));
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(fault(&beside)(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    std::fs::rename(staging.join(DATABASE), &target)
         .and_then(|()| File::open(state_dir)?.sync_all())
-        .map_err(fault(&target))
+        .map_err(fault(&target))?;
+    clear(staging)
 }
 
 impl Store {

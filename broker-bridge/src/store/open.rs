@@ -3,10 +3,11 @@
 
 use super::schema::{MigrateError, migrate};
 use super::{DATABASE, OpenError, Store, StoreError, Writer};
+use crate::files::open_private;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row, SqliteConnection};
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,8 +58,9 @@ impl Store {
     /// Commits what waits and closes the database. Later requests are answered
     /// [`StoreError::Closed`].
     pub async fn close(&self) {
-        self.writer.close().await;
+        // Who reads cannot fold the log into the database: the writer goes last.
         self.reads.close().await;
+        self.writer.close().await;
     }
 
     /// A value of the bridge's own configuration.
@@ -148,11 +150,7 @@ pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf, OpenError> {
         .create(state_dir)
         .map_err(fault(state_dir))?;
     let path = state_dir.join(DATABASE);
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o600)
-        .open(&path)
+    open_private(&path)
         .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))
         .map_err(fault(&path))?;
     Ok(path)

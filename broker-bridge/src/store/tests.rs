@@ -355,7 +355,8 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
     assert_eq!(undone.access_keys, ["AKIA2"]);
     assert!(undone.nodes.is_empty() && undone.unknown.is_empty());
     // What an older restore left half way is no hindrance.
-    std::fs::write(state.join("holdfast.db.restoring"), b"half").unwrap();
+    std::fs::create_dir(state.join("restoring")).unwrap();
+    std::fs::write(state.join("restoring/holdfast.db"), b"half").unwrap();
     backup
         .restore(&state, true, Caller::local(NOW))
         .await
@@ -367,6 +368,7 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
         .unwrap()
         .items;
     assert_eq!(audit[0].operation, "RestoreBackup");
+    assert!(!state.join("restoring").exists());
 }
 
 async fn statement(store: &Store, sql: &'static str) {

@@ -142,7 +142,13 @@ impl ResetFloor {
         let wanted = wanted.map_err(CliError::because("cannot set floors of time back"))?;
         match (self.node, wanted) {
             (Some(node), 0) => Err(unknown(node)),
-            (Some(_), _) => Ok(()),
+            (Some(node), _) => {
+                let line = format!(
+                    "the floor of {node} is set back: at once if it is connected, else with its next hello"
+                );
+                let json = json!({ "node": node.to_string(), "nodes": 1 });
+                Ok(self.common.output().value(&line, &json)?)
+            }
             (None, nodes) => {
                 let line = format!(
                     "the floors of {nodes} nodes are set back: at once where a node is connected, else with its next hello"
