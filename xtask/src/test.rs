@@ -57,6 +57,23 @@ pub(crate) fn run_all() -> Result<()> {
         "the demo, once",
         &mut cargo(&["run", "--quiet", "-p", "xtask", "--", "demo", "--once"])?,
     )?;
+    // Last: it takes minutes, and tells least about a change that broke something above.
+    run(
+        "the static agents of tier one: built, held to their budgets, run",
+        &mut cargo(&[
+            "run",
+            "--quiet",
+            "-p",
+            "xtask",
+            "--",
+            "dist",
+            "--tier",
+            "1",
+            "--only-agent",
+            "--check",
+            "--smoke",
+        ])?,
+    )?;
     say(format!(
         "==> all checks passed in {} min",
         started.elapsed().as_secs() / 60
