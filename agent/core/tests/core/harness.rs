@@ -366,13 +366,22 @@ impl Node {
 
     /// The process dies: what was not durable is gone. `boot`: the machine with it.
     pub fn crash(&mut self, boot: bool) {
+        self.fall(boot, false);
+    }
+
+    /// The machine goes down and comes up with a disk that takes nothing until it is let go.
+    pub fn boot_held(&mut self) {
+        self.fall(true, true);
+    }
+
+    fn fall(&mut self, boot: bool, hold: bool) {
         if boot {
             self.boot += 1;
             self.now = Monotonic(500);
         }
         self.writes.clear();
         self.seen.clear();
-        self.hold = false;
+        self.hold = hold;
         self.attempt = None;
         self.core = restore(&self.disk, self.boot, self.now, self.limits);
         self.perform();

@@ -1,7 +1,7 @@
 //! Steps that ask for a reboot: their place, their output, and what ends them instead.
 
 use crate::harness::{Node, command, document, id};
-use InvocationState::{Failed, InProgress, Success};
+use InvocationState::{Failed, InProgress, Interrupted, Success};
 use holdfast_agent_core::{Effect, Input, StepEnd, StepExit};
 use holdfast_protocol::up::{Class, InvocationState, OutputStream};
 
@@ -52,6 +52,24 @@ fn ended(code: i32, stdout_bytes: u64) -> Input {
             stderr_bytes: 0,
         },
     }
+}
+
+#[test]
+fn a_step_that_is_stopped_before_it_goes_on_tells_what_it_wrote_before_its_reboot() {
+    let mut node = Node::online();
+    node.send_command(command(1, &document(&["", ""])));
+    write(&mut node, 0, b"one ");
+    node.step(ended(194, 4));
+    node.boot_held();
+    // That the process began is durable; that the step goes on is not yet.
+    node.persist_one();
+    node.step(Input::Stop);
+    node.let_go();
+    assert!(node.runs().is_empty());
+    let update = node.updates(1).pop().unwrap();
+    assert_eq!(update.state, Interrupted);
+    let written: Vec<_> = update.steps.iter().map(|step| step.stdout_bytes).collect();
+    assert_eq!(written, [4, 0]);
 }
 
 #[test]
