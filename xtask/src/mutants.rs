@@ -9,18 +9,27 @@ use anyhow::{Context as _, Result, bail};
 use list::{MUTANTS, Mutant};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Instant;
+use std::process::{Child, Command, ExitStatus};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Seeds within which a defect must be found.
 const SEEDS: u64 = 2_000;
 /// The first of them.
 const FROM: u64 = 1;
+/// How long they may take: many times what they do on an idle machine. A world has a bound on its
+/// events, but a defect may spin inside one of them.
+const TIME_MAX: Duration = Duration::from_secs(1_200);
+/// How often it is looked whether they have ended.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What a mutant came to.
-struct Outcome {
+enum Outcome {
     /// Worlds until the first that broke an invariant, and which.
-    found: Option<(u64, String)>,
+    Found(u64, String),
+    Survives,
+    /// Neither: the worlds were not run to their end.
+    OutOfTime,
 }
 
 /// Runs the mutants of these names, or all.
@@ -40,11 +49,11 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
     }
     scratch.copy()?;
     say("==> the tree as it is");
-    let whole = scratch.attack()?;
-    if let Some((_, what)) = whole.found {
-        bail!("the tree as it is breaks an invariant: {what}");
+    match scratch.attack()? {
+        Outcome::Survives => say(format!("    {SEEDS} worlds hold")),
+        Outcome::Found(_, what) => bail!("the tree as it is breaks an invariant: {what}"),
+        Outcome::OutOfTime => bail!("{SEEDS} worlds of the tree as it is take over {TIME_MAX:?}"),
     }
-    say(format!("    {SEEDS} worlds hold"));
     say("mutant | worlds | invariant");
     let mut survivors = Vec::new();
     for mutant in chosen {
@@ -54,19 +63,20 @@ pub(crate) fn run(names: &[String]) -> Result<()> {
         scratch.write(mutant.file, mutant.apply(&source)?.as_bytes())?;
         let outcome = scratch.attack();
         scratch.write(mutant.file, source.as_bytes())?;
-        let seconds = started.elapsed().as_secs();
-        match outcome.with_context(|| mutant.name)?.found {
-            Some((worlds, what)) => {
-                say(format!("{} | {worlds} | {what} ({seconds} s)", mutant.name));
-            }
-            None => {
-                say(format!(
-                    "{} | none of {SEEDS} | SURVIVES ({seconds} s)",
-                    mutant.name
-                ));
+        let (worlds, what) = match outcome.with_context(|| mutant.name)? {
+            Outcome::Found(worlds, what) => (worlds.to_string(), what),
+            Outcome::Survives => {
                 survivors.push(mutant.name);
+                (format!("none of {SEEDS}"), "SURVIVES".to_owned())
             }
-        }
+            Outcome::OutOfTime => {
+                survivors.push(mutant.name);
+                let what = format!("OUT OF TIME after {TIME_MAX:?}");
+                ("not known".to_owned(), what)
+            }
+        };
+        let seconds = started.elapsed().as_secs();
+        say(format!("{} | {worlds} | {what} ({seconds} s)", mutant.name));
     }
     if survivors.is_empty() {
         return Ok(());
@@ -120,32 +130,60 @@ impl Scratch {
 
     /// Builds the simulated world of the copy, and runs it until an invariant breaks.
     fn attack(&self) -> Result<Outcome> {
-        let output = Command::new(env!("CARGO"))
-            .args(["run", "--quiet", "-p", "holdfast-sim", "--", "--first"])
-            .args(["--seeds", &SEEDS.to_string(), "--from", &FROM.to_string()])
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "-p", "holdfast-sim"])
+            .arg("--no-default-features")
             .current_dir(&self.tree)
             .env("CARGO_TARGET_DIR", &self.build)
             // What a defect leaves unused is no news.
             .env("RUSTFLAGS", "-Awarnings")
             .output()
-            .context("cargo run -p holdfast-sim")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let violations = text.lines().filter_map(violation);
-        let found = violations.min_by_key(|(seed, _)| *seed);
-        if found.is_none() && !output.status.success() {
-            // A panic is found, too; what does not build is not a mutant.
-            let error = String::from_utf8_lossy(&output.stderr);
-            if let Some(line) = error.lines().find(|line| line.contains("panicked at")) {
-                return Ok(Outcome {
-                    found: Some((0, line.to_owned())),
-                });
-            }
-            bail!("{error}");
+            .context("cargo build -p holdfast-sim")?;
+        if !built.status.success() {
+            // What does not build is not a mutant.
+            bail!("{}", String::from_utf8_lossy(&built.stderr));
         }
-        Ok(Outcome {
-            found: found.map(|(seed, what)| (seed - FROM + 1, what)),
-        })
+        let (said, complained) = (self.build.join("said"), self.build.join("complained"));
+        let file = |path: &Path| fs::File::create(path).context("a file for what is said");
+        let worlds = Command::new(self.build.join("debug").join("holdfast-sim"))
+            .args(["--first", "--seeds", &SEEDS.to_string()])
+            .args(["--from", &FROM.to_string()])
+            .stdout(file(&said)?)
+            .stderr(file(&complained)?)
+            .spawn()
+            .context("holdfast-sim")?;
+        let Some(status) = wait(worlds)? else {
+            return Ok(Outcome::OutOfTime);
+        };
+        let text = fs::read_to_string(&said).context("what the worlds came to")?;
+        let violations = text.lines().filter_map(violation);
+        if let Some((seed, what)) = violations.min_by_key(|(seed, _)| *seed) {
+            return Ok(Outcome::Found(seed - FROM + 1, what));
+        }
+        if status.success() {
+            return Ok(Outcome::Survives);
+        }
+        // A panic is found, too.
+        let error = fs::read_to_string(&complained).context("why the worlds stopped")?;
+        match error.lines().find(|line| line.contains("panicked at")) {
+            Some(line) => Ok(Outcome::Found(0, line.to_owned())),
+            None => bail!("{error}"),
+        }
     }
+}
+
+/// How it ended; `None` when it did not, and was ended.
+fn wait(mut child: Child) -> Result<Option<ExitStatus>> {
+    let started = Instant::now();
+    while started.elapsed() < TIME_MAX {
+        if let Some(status) = child.try_wait().context("holdfast-sim")? {
+            return Ok(Some(status));
+        }
+        thread::sleep(LOOK);
+    }
+    child.kill().context("holdfast-sim")?;
+    child.wait().context("holdfast-sim")?;
+    Ok(None)
 }
 
 /// `seed N: VIOLATION after T ms: …`.
