@@ -1,7 +1,13 @@
-//! The bridge as a model around its real core: a store that commits, sessions, a dispatcher.
+//! The bridge: as a model around its real core (a store that commits, sessions, a dispatcher), or, for a
+//! share of the worlds, the real hub on real SQLite.
 //! Never acknowledges what is not committed, never sends what is not recorded.
 
 mod floor;
+#[cfg(feature = "sqlite")]
+mod hub;
+#[cfg(not(feature = "sqlite"))]
+#[path = "bridge/no_hub.rs"]
+mod hub;
 mod ingest;
 
 use crate::machine::EPOCH_UNIX_MS;
@@ -23,11 +29,30 @@ const BUSY_MS: u64 = 5_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
     pub(crate) state: Invocation,
-    pub(crate) result: Option<InvocationUpdate>,
+    pub(crate) result: Option<Ended>,
     /// Bytes of output that came, by step.
     pub(crate) output_bytes: BTreeMap<u8, u64>,
     /// Whether it was ever sent.
     pub(crate) was_sent: bool,
+}
+
+/// A node's result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ended {
+    /// What it came to, in words.
+    pub(crate) state: String,
+    /// Bytes of output written, by step.
+    pub(crate) stdout_bytes: Vec<u64>,
+}
+
+impl From<&InvocationUpdate> for Ended {
+    fn from(update: &InvocationUpdate) -> Self {
+        let steps = update.steps.iter();
+        Self {
+            state: format!("{:?}", update.state),
+            stdout_bytes: steps.map(|step| step.stdout_bytes).collect(),
+        }
+    }
 }
 
 /// One command.
@@ -174,6 +199,10 @@ pub(crate) struct Bridge {
     pub(crate) contradictions: Vec<(NodeId, String)>,
     /// What was taken since somebody looked.
     pub(crate) heard: Vec<Heard>,
+    /// What failed that never should.
+    pub(crate) failed: Option<String>,
+    /// The real hub, which then does everything; `store` is a copy of what its database holds.
+    real: Option<Box<hub::Real>>,
 }
 
 impl Bridge {
@@ -192,6 +221,8 @@ impl Bridge {
             clock_jump_ms: 0,
             contradictions: Vec::new(),
             heard: Vec::new(),
+            failed: None,
+            real: None,
         }
     }
 
@@ -203,6 +234,9 @@ impl Bridge {
     /// The process dies: what was not committed is gone.
     pub(crate) fn die(&mut self) {
         self.up = false;
+        if let Some(real) = &mut self.real {
+            real.die();
+        }
         self.sessions.clear();
         self.incoming.clear();
         self.out.clear();
@@ -214,6 +248,9 @@ impl Bridge {
 
     /// Commits what has come, then tells what follows from it.
     pub(crate) fn commit(&mut self, now: u64, random: [u8; 16]) -> Vec<Out> {
+        if self.real.is_some() {
+            return self.commit_real(now);
+        }
         let mut acknowledged = Vec::new();
         for arrived in std::mem::take(&mut self.incoming) {
             match arrived {
@@ -249,6 +286,9 @@ impl Bridge {
 
     /// Time passes: expiry, and what may be sent again.
     pub(crate) fn tick(&mut self, now: u64) -> Vec<Out> {
+        if self.real.is_some() {
+            return self.ask_real(now, hub::Real::tick);
+        }
         let unix = self.unix_ms(now);
         for row in self.store.commands.values_mut() {
             let expires = row.command.expires_unix_ms;
@@ -266,7 +306,11 @@ impl Bridge {
     }
 
     /// A connection has ended.
-    pub(crate) fn closed(&mut self, node: NodeId, connection: u64) {
+    pub(crate) fn closed(&mut self, now: u64, node: NodeId, connection: u64) {
+        if self.real.is_some() {
+            let out = self.ask_real(now, |real| real.disconnect(connection));
+            return self.out.extend(out);
+        }
         if self
             .sessions
             .get(&node)
@@ -287,6 +331,9 @@ impl Bridge {
 
     /// The command whose publish awaits the transport's acknowledgement.
     pub(crate) fn awaits(&self, node: NodeId, connection: u64, packet: u16) -> Option<CommandId> {
+        if let Some(real) = &self.real {
+            return real.awaits(connection, packet);
+        }
         let session = self.sessions.get(&node)?;
         let found = session.unacked.get(&packet)?;
         (session.connection == connection).then_some(*found)
@@ -339,7 +386,10 @@ impl Bridge {
     }
 
     /// A cancel comes through the API.
-    pub(crate) fn cancel(&mut self, command: CommandId) -> Vec<Out> {
+    pub(crate) fn cancel(&mut self, now: u64, command: CommandId) -> Vec<Out> {
+        if self.real.is_some() {
+            return self.ask_real(now, |real| real.cancel(command));
+        }
         let Some(row) = self.store.commands.get_mut(&command) else {
             return Vec::new();
         };
@@ -460,13 +510,23 @@ impl Bridge {
     }
 
     /// Signs with a new key from here on, which the same root has certified.
-    pub(crate) fn rotate(&mut self, sealer: Sealer, bare: bool) {
+    pub(crate) fn rotate(&mut self, now: u64, sealer: Sealer, bare: bool) -> Vec<Out> {
+        if self.real.is_some() {
+            return self.ask_real(now, |real| real.rotate(sealer));
+        }
         self.sealer = sealer;
         self.bare = bare;
+        Vec::new()
     }
 
     /// The operator releases every node that is quarantined: its chain begins anew.
-    pub(crate) fn release_all(&mut self) {
+    pub(crate) fn release_all(&mut self, now: u64) {
+        if self.real.is_some() {
+            let nodes = self.store.nodes.iter().filter(|(_, row)| row.quarantined);
+            let nodes: Vec<NodeId> = nodes.map(|(node, _)| *node).collect();
+            let out = self.ask_real(now, |real| real.release(&nodes));
+            return self.out.extend(out);
+        }
         for row in self.store.nodes.values_mut().filter(|row| row.quarantined) {
             row.quarantined = false;
             row.chain = None;

@@ -8,7 +8,8 @@ use holdfast_agent_core::{
     LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit, StoreOp, chain,
 };
 use holdfast_journal::SimStorage;
-use holdfast_protocol::enrol::Renewal;
+use holdfast_protocol::enrol::{Renewal, public_key};
+use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::report::{Cell, Row, Table, TypeName};
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::topic::Topic;
@@ -78,6 +79,8 @@ pub(crate) struct Machine {
     pub(crate) off: bool,
     /// Until when the machine is suspended.
     pub(crate) suspended_until: u64,
+    /// Until when its disk takes seconds for what it is asked.
+    pub(crate) slow_until: u64,
     pub(crate) processes: BTreeMap<CommandId, Process>,
     /// Commands of whose steps an agent that was killed left the processes running.
     pub(crate) remains: BTreeSet<CommandId>,
@@ -113,6 +116,7 @@ impl Machine {
             booted_at: 0,
             off: false,
             suspended_until: 0,
+            slow_until: 0,
             processes: BTreeMap::new(),
             remains: BTreeSet::new(),
             work: Vec::new(),
@@ -143,6 +147,7 @@ impl Machine {
             booted_at: 0,
             off: false,
             suspended_until: 0,
+            slow_until: 0,
             processes: BTreeMap::new(),
             remains: BTreeSet::new(),
             work: Vec::new(),
@@ -166,6 +171,20 @@ impl Machine {
             *to ^= from;
         }
         Ed25519KeyPair::from_seed_unchecked(&seed).ok()
+    }
+
+    /// Its certificate is good by every clock.
+    pub(crate) fn never_renews(&mut self) {
+        self.certificate = CertificateLife {
+            issued_unix_ms: 0,
+            expires_unix_ms: CERTIFICATES_END_UNIX_MS,
+        };
+    }
+
+    /// Its public key.
+    pub(crate) fn public_key(&self) -> PublicKey {
+        let pair = self.key(self.renewals);
+        pair.and_then(|pair| public_key(&pair)).unwrap_or_default()
     }
 
     /// A request for a certificate of the next key, which is durable.

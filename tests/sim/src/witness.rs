@@ -5,6 +5,7 @@ mod streams;
 
 use crate::bridge::{Bridge, CommandRow, Heard, Row};
 use crate::machine::Machine;
+use holdfast_agent_core::{CommandStatus, Status};
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
 use holdfast_protocol::topic::Topic;
@@ -16,6 +17,9 @@ use streams::{Account, Streams};
 /// How much later than at the bridge a node may notice an expiry: the age of signed time on arrival,
 /// which is not taken over once the reply to the hello is overdue.
 const EXPIRY_SLACK_MS: u64 = 20_000;
+
+/// How long a node that is awake, and whose disk works, may hold what has expired.
+const REFUSED_WITHIN_MS: u64 = 5_000;
 
 /// How often a session of another copy may open, before the chain of tokens must have shown it.
 const CLONE_TURNS_MAX: u32 = 2;
@@ -55,7 +59,7 @@ pub(crate) struct Witness {
     /// Nodes whose connection a hostile broker has had.
     in_hostile_hands: BTreeSet<NodeId>,
     /// Results that the bridge has committed; nothing may replace one.
-    results: BTreeMap<(NodeId, CommandId), InvocationState>,
+    results: BTreeMap<(NodeId, CommandId), String>,
     /// How invocations ended that ended by more than a guess; nothing may change that.
     ends: BTreeMap<(NodeId, CommandId), StatusDetails>,
     /// Invocations of a command that were ever sent, once it had met too many errors.
@@ -66,6 +70,8 @@ pub(crate) struct Witness {
     /// Where each node's floor of time was last seen, in which life of its process.
     floors: BTreeMap<NodeId, (u32, u64)>,
     floors_reset: bool,
+    /// What has expired and still waits on each node, in which life of its process, and since when.
+    overdue: BTreeMap<NodeId, BTreeMap<(u32, CommandId), u64>>,
     streams: Streams,
     backup: Account,
 }
@@ -126,14 +132,21 @@ impl Witness {
                 }
             }
             Topic::Answer(_) => {
-                if let Ok(Up::Answer(
-                    Answer::Busy { command, .. }
-                    | Answer::Known { command, .. }
-                    | Answer::Stale {
-                        command: Some(command),
-                        ..
-                    },
-                )) = Up::decode(frame)
+                let Ok(Up::Answer(answer)) = Up::decode(frame) else {
+                    return;
+                };
+                if let Answer::Busy { command, .. } = answer
+                    && let Some(overdue) = self.overdue.get_mut(&node)
+                {
+                    // It was given back: when it comes again it waits anew.
+                    overdue.remove(&(machine.life, command));
+                }
+                if let Answer::Busy { command, .. }
+                | Answer::Known { command, .. }
+                | Answer::Stale {
+                    command: Some(command),
+                    ..
+                } = answer
                 {
                     self.answered.insert((node, command));
                 }
@@ -226,6 +239,38 @@ impl Witness {
         Ok(())
     }
 
+    /// What waits on a node has time left: what has none is refused as soon as that is known.
+    /// `idle`: it sleeps, or its disk fails.
+    pub(crate) fn waits(
+        &mut self,
+        now: u64,
+        machine: &Machine,
+        status: &Status,
+        idle: bool,
+        bridge: &Bridge,
+    ) -> Result<(), String> {
+        let (node, life) = (machine.node, machine.life);
+        let certain = status.trusted_unix_ms.unwrap_or(0);
+        let overdue = |held: &&CommandStatus| {
+            let row = bridge.store.commands.get(&held.command);
+            held.state == InvocationState::Pending
+                && row.is_some_and(|row| row.command.expires_unix_ms < certain)
+        };
+        let before = std::mem::take(self.overdue.entry(node).or_default());
+        let mut since = BTreeMap::new();
+        for held in status.commands.iter().filter(overdue).filter(|_| !idle) {
+            let key = (life, held.command);
+            let at = before.get(&key).copied().unwrap_or(now);
+            if now > at + REFUSED_WITHIN_MS {
+                let command = held.command;
+                return Err(format!("{node}: {command} waits on after its expiry"));
+            }
+            since.insert(key, at);
+        }
+        self.overdue.insert(node, since);
+        Ok(())
+    }
+
     /// A node forgets what came after its image.
     pub(crate) fn rolled_back(&mut self, node: NodeId) {
         self.rolled_back.insert(node);
@@ -307,8 +352,9 @@ impl Witness {
                 let Some(result) = &row.result else {
                     continue;
                 };
-                let before = *self.results.entry((*node, *id)).or_insert(result.state);
-                if before != result.state {
+                let first = || result.state.clone();
+                let before = self.results.entry((*node, *id)).or_insert_with(first);
+                if *before != result.state {
                     return Err(format!("{node}: the result of {id} was replaced"));
                 }
             }
@@ -410,7 +456,7 @@ impl Witness {
         Ok(())
     }
 
-    /// All output that a result speaks of is there.
+    /// All output that a result speaks of is there, but for what a counted gap stands for.
     fn judge_result(&self, node: NodeId, id: CommandId, row: &Row) -> Result<(), String> {
         let Some(result) = &row.result else {
             return Ok(());
@@ -418,10 +464,9 @@ impl Witness {
         if self.amnesia || self.rolled_back.contains(&node) {
             return Ok(());
         }
-        for (step, outcome) in (0_u8..).zip(result.steps.iter()) {
+        for (step, wrote) in (0_u8..).zip(&result.stdout_bytes) {
             let came = row.output_bytes.get(&step).copied().unwrap_or(0);
-            if came != outcome.stdout_bytes {
-                let wrote = outcome.stdout_bytes;
+            if came != *wrote && !(came < *wrote && self.streams.is_torn(node, id)) {
                 return Err(format!(
                     "{node}: step {step} of {id} wrote {wrote} bytes, {came} came"
                 ));

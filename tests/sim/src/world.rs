@@ -30,6 +30,8 @@ const TROUBLE_MS: u64 = 8 * 60_000;
 const PEACE_MS: u64 = 4 * 3_600_000;
 /// Events of one world; more means that something spins.
 const EVENTS_MAX: u64 = 200_000;
+/// Every so many worlds have the real hub on real SQLite.
+const REAL_ONE_IN: u64 = 50;
 /// How often the bridge looks at its clock.
 const BRIDGE_TICK_MS: u64 = 2_000;
 
@@ -227,8 +229,27 @@ impl World {
             summary: Summary::default(),
             trace: trace.then(Vec::new),
         };
+        if case.seed.is_multiple_of(REAL_ONE_IN) {
+            world.make_real(case.seed)?;
+        }
         world.prepare(&case.without);
         Ok(world)
+    }
+
+    /// The bridge is the real hub in this world; where it was left out of the build, its model.
+    fn make_real(&mut self, seed: u64) -> Result<(), Violation> {
+        let root = pair(1)?;
+        let key = public_key(&root).unwrap_or_default();
+        let sealer = hostile::certified(&root, 1, pair(2)?);
+        for machine in &mut self.machines {
+            machine.never_renews();
+        }
+        let nodes = self.machines.iter();
+        let nodes: Vec<_> = nodes.map(|m| (m.node, m.public_key())).collect();
+        let made = self
+            .bridge
+            .make_real(seed, (Sealer::root(root), key), sealer, &nodes);
+        made.map_err(|why| self.violation(why))
     }
 
     /// Puts what will happen into the queue, but for what a smaller case leaves out.
@@ -318,6 +339,7 @@ impl World {
                 )));
             }
         }
+        self.bridge.look_closely();
         self.witness
             .judge(&self.bridge, &self.machines)
             .map_err(|why| self.violation(why))?;
@@ -454,12 +476,14 @@ impl World {
             }
             Event::Commit => self.commit(),
             Event::BridgeTick => {
-                self.after(BRIDGE_TICK_MS, Event::BridgeTick);
+                let seldom = if self.bridge.is_real() { 3 } else { 1 };
+                self.after(BRIDGE_TICK_MS * seldom, Event::BridgeTick);
                 if self.bridge.up {
                     if self.peace {
-                        self.bridge.release_all();
+                        self.bridge.release_all(self.now);
                     }
-                    let out = self.bridge.tick(self.now);
+                    let mut out = self.bridge.take_out();
+                    out.extend(self.bridge.tick(self.now));
                     self.perform_bridge(out);
                 }
             }
@@ -467,7 +491,7 @@ impl World {
             Event::Cancel(command) => {
                 self.say(|| format!("the API cancels {command}"));
                 if self.bridge.up {
-                    let out = self.bridge.cancel(command);
+                    let out = self.bridge.cancel(self.now, command);
                     self.perform_bridge(out);
                 }
             }
@@ -514,6 +538,9 @@ impl World {
 
     /// What must hold at every moment.
     fn check(&mut self) -> Result<(), Violation> {
+        if let Some(why) = self.bridge.failed.take() {
+            return Err(self.violation(why));
+        }
         for heard in std::mem::take(&mut self.bridge.heard) {
             let heard = match heard {
                 Heard::Greeted { node, connection } => {
@@ -541,10 +568,15 @@ impl World {
             let Some((disk, core)) = machine.disk.as_ref().zip(machine.core.as_ref()) else {
                 continue;
             };
-            let floor = core.status(machine.monotonic(self.now)).floor_unix_ms;
+            let status = core.status(machine.monotonic(self.now));
             let latest = (EPOCH_UNIX_MS + self.now).saturating_add_signed(self.clock_jump_ms_max);
             self.witness
-                .floor(machine, floor, latest)
+                .floor(machine, status.floor_unix_ms, latest)
+                .and_then(|()| {
+                    let idle = disk.is_delayed() || machine.suspended_until > self.now;
+                    self.witness
+                        .waits(self.now, machine, &status, idle, &self.bridge)
+                })
                 .map_err(|why| Violation::new(self.now, why))?;
             for (figures, class) in disk.figures().iter().zip(Class::ALL) {
                 if class != Class::Log && figures.used_bytes > figures.cap_bytes {

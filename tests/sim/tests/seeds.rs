@@ -27,10 +27,13 @@ fn every_invariant_holds_in_fresh_worlds() {
 #[test]
 fn a_seed_is_a_world() {
     let traced = |seed| holdfast_sim::trace(&Case::from(seed));
-    let (first, second) = (traced(7), traced(7));
-    assert_eq!(first, second);
-    assert!(!first.0.is_empty());
-    assert_ne!(first.0, traced(8).0);
+    // The second has the real hub on real SQLite.
+    for seed in [7, 100] {
+        let (first, second) = (traced(seed), traced(seed));
+        assert_eq!(first, second);
+        assert!(!first.0.is_empty());
+        assert_ne!(first.0, traced(seed + 1).0);
+    }
 }
 
 /// Worlds that once broke an invariant, each with what it found. A world changes when the
@@ -78,6 +81,26 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         "a command that a new signing key overtook was acknowledged and thrown away",
     ),
     (300_000_003_277, "the same, of another"),
+    (
+        1_754,
+        "a reply to a hello that was on its way while the machine slept was believed for its time",
+    ),
+    (
+        250,
+        "a command cancelled while it awaited its reboot was taken for one that never began",
+    ),
+    (
+        2_700,
+        "nodes of the real hub could not come back once its clock was before their certificates",
+    ),
+    (
+        117_660_145_355_018,
+        "a command that a full disk sent back, again and again, was taken for one that waits",
+    ),
+    (
+        117_660_145_356_704,
+        "a power cut took output that no sync had made durable, and left the result behind it",
+    ),
 ];
 
 #[test]

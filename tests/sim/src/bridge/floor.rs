@@ -10,6 +10,10 @@ impl Bridge {
     /// The operator wants the floor of every node set back: connected ones are told at once.
     pub(crate) fn reset_floors(&mut self, now: u64) {
         let nodes: Vec<NodeId> = self.store.nodes.keys().copied().collect();
+        if self.is_real() {
+            let out = self.ask_real(now, |real| real.reset_floors(&nodes));
+            return self.out.extend(out);
+        }
         for node in nodes {
             if let Some(row) = self.store.nodes.get_mut(&node) {
                 row.floor_reset = Some(None);

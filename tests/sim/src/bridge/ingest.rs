@@ -1,7 +1,7 @@
 //! What nodes say, applied once and in order by the bridge's real core.
 //! Never applies a record of a session that is not open.
 
-use super::{BUSY_MS, Bridge, Heard, Incoming, Out, Session};
+use super::{BUSY_MS, Bridge, Ended, Heard, Incoming, Out, Session};
 use holdfast_bridge_core::invocation::{Event, Stage};
 use holdfast_bridge_core::report::{self, Applied, BASES_MAX};
 use holdfast_bridge_core::stream::{self, Acceptance};
@@ -264,7 +264,7 @@ impl Bridge {
             last: sequence,
         });
         match record {
-            Record::Invocation(update) => self.update(node, update),
+            Record::Invocation(update) => self.update(node, &update),
             Record::Output(chunk) => self.output(node, &chunk),
             Record::Report(report) => self.report(node, report),
             Record::Gap(gap) => {
@@ -301,7 +301,7 @@ impl Bridge {
         }
     }
 
-    fn update(&mut self, node: NodeId, update: InvocationUpdate) {
+    fn update(&mut self, node: NodeId, update: &InvocationUpdate) {
         let id = update.command;
         let row = self.store.commands.get_mut(&id);
         let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
@@ -311,15 +311,15 @@ impl Bridge {
         if !update.state.is_terminal() {
             return;
         }
+        let ended = Ended::from(update);
         if let Some(before) = &row.result
-            && before.state != update.state
+            && before.state != ended.state
         {
-            let (before, after) = (before.state, update.state);
-            let what = format!("{id} was {before:?} and is now {after:?}");
+            let what = format!("{id} was {} and is now {}", before.state, ended.state);
             self.contradictions.push((node, what));
             return;
         }
-        row.result = Some(update);
+        row.result = Some(ended);
     }
 
     fn output(&mut self, node: NodeId, chunk: &OutputChunk) {

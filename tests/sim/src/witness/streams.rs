@@ -19,6 +19,8 @@ enum Told {
         offset: u64,
         bytes: u64,
     },
+    /// A command's result.
+    End(CommandId),
     /// Records that a power cut took before anybody heard of them.
     Damaged,
     Other,
@@ -62,6 +64,7 @@ impl Streams {
                 bytes: chunk.bytes.len() as u64,
             },
             Record::Gap(gap) if gap.reason == GapReason::Damaged => Told::Damaged,
+            Record::Invocation(update) if update.state.is_terminal() => Told::End(update.command),
             Record::Gap(_)
             | Record::Invocation(_)
             | Record::Audit(_)
@@ -194,11 +197,20 @@ impl Streams {
                         *end = offset + bytes;
                     }
                     Told::Damaged => damaged = true,
-                    Told::Other => {}
+                    Told::End(_) | Told::Other => {}
                 }
             }
         }
         Ok(())
+    }
+
+    /// Whether a power cut may have taken output of a command whose result it left: both lay in writes
+    /// that no sync had made durable.
+    pub(crate) fn is_torn(&self, node: NodeId, command: CommandId) -> bool {
+        self.lives(node).any(|(_, history)| {
+            let mut told = history.values().map(|(told, _)| told);
+            told.any(|told| *told == Told::Damaged) && told.any(|told| *told == Told::End(command))
+        })
     }
 
     fn lives(&self, node: NodeId) -> impl Iterator<Item = (&(NodeId, OutboxId), &History)> {

@@ -19,6 +19,9 @@ impl World {
         if !self.bridge.up {
             return self.after(5_000, Event::Submit);
         }
+        if self.bridge.is_real() {
+            return self.submit_real();
+        }
         let id = CommandId::from_random(self.random.bytes());
         let steps = self.random.between(1, 3);
         let content = self.document(steps);
@@ -60,6 +63,33 @@ impl World {
             self.after(ms, Event::Cancel(id));
         }
         let out = self.bridge.submit(self.now, row);
+        self.perform_bridge(out);
+    }
+
+    /// Somebody sends a script through the real hub.
+    fn submit_real(&mut self) {
+        let mut nodes = Vec::new();
+        for machine in &self.machines {
+            let chosen = nodes.is_empty() || !self.random.one_in(4);
+            if chosen && !nodes.contains(&machine.node) {
+                nodes.push(machine.node);
+            }
+        }
+        let limits = Limits {
+            slots: u32::try_from(self.random.between(1, 4)).unwrap_or(1),
+            errors_allowed: u32::try_from(self.random.between(0, 3)).unwrap_or(0),
+        };
+        let seconds = u32::try_from(self.random.between(30, 400)).unwrap_or(30);
+        let (sent, out) = self.bridge.submit_real(self.now, &nodes, limits, seconds);
+        let Some(id) = sent else {
+            return;
+        };
+        self.summary.commands += 1;
+        self.say(|| format!("the API sends {id} to {nodes:?}: {limits:?}, expires in {seconds} s"));
+        if self.random.one_in(4) && self.now < TROUBLE_MS {
+            let ms = self.random.between(1, 60_000);
+            self.after(ms, Event::Cancel(id));
+        }
         self.perform_bridge(out);
     }
 

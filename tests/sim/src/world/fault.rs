@@ -43,6 +43,7 @@ pub(super) enum Fault {
     ClockRight { floors: bool },
     WireHostile { machine: usize, ms: u64 },
     WireEnds { machine: usize },
+    SlowDisk { machine: usize, ms: u64 },
 }
 
 /// What the bridge's clock shows that is years off.
@@ -76,7 +77,7 @@ impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 34) {
+        match random.between(0, 35) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
             7 | 8 => {
@@ -121,6 +122,7 @@ impl Fault {
                 Self::ClockWrong { clock, ms }
             }
             31..=33 => Self::WireHostile { machine, ms },
+            34 => Self::SlowDisk { machine, ms },
             _ => {
                 let ms = random.between(0, 4 * DAY_MS).cast_signed() - 2 * DAY_MS.cast_signed();
                 Self::ClockJumps { ms }
@@ -154,8 +156,14 @@ impl World {
                 }
             }
             Fault::PowerOn { machine } => {
+                let checks = self.random.one_in(3);
+                let now = self.now;
                 if let Some(off) = self.machines.get_mut(machine).filter(|m| m.off) {
                     off.off = false;
+                    // After a power cut a file system may have much to do beside its work.
+                    if checks {
+                        off.slow_until = now + 20_000;
+                    }
                     self.start(machine, true);
                 }
             }
@@ -197,7 +205,11 @@ impl World {
             Fault::BridgeDies { ms } => self.bridge_dies(ms, false),
             Fault::BridgeStarts { restored } => self.bridge_starts(restored),
             Fault::Backup => {
+                if !self.bridge.up && self.bridge.is_real() {
+                    return Ok(());
+                }
                 self.backup = Some(self.bridge.store.clone());
+                self.bridge.back_up_real();
                 self.witness.backed_up();
             }
             Fault::BridgeRestored { ms } => {
@@ -220,8 +232,15 @@ impl World {
             Fault::ClockRight { floors } => self.set_clock_right(floors),
             Fault::WireHostile { machine, ms } => self.wire_hostile(machine, ms),
             Fault::WireEnds { machine } => self.cut(machine),
+            Fault::SlowDisk { machine, ms } => self.slow_disk(machine, ms),
         }
         Ok(())
+    }
+
+    fn slow_disk(&mut self, index: usize, ms: u64) {
+        if let Some(machine) = self.machines.get_mut(index) {
+            machine.slow_until = self.now + ms;
+        }
     }
 
     fn set_clock_wrong(&mut self, clock: Clock, ms: u64) {
@@ -310,6 +329,8 @@ impl World {
         if self.bridge.up {
             return;
         }
+        self.bridge
+            .start_real(self.now, restored && self.backup.is_some());
         if let Some(backup) = self.backup.clone().filter(|_| restored) {
             self.bridge.store = backup;
             self.witness.bridge_restored();

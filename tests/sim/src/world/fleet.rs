@@ -127,7 +127,10 @@ impl World {
         for action in actions {
             match action {
                 Action::Disk => {
-                    let ms = self.random.between(1, 30);
+                    let slow = self.machines.get(index).map(|m| m.slow_until);
+                    let slow = slow.is_some_and(|until| until > self.now && !self.peace);
+                    let (least, most) = if slow { (300, 4_000) } else { (1, 30) };
+                    let ms = self.random.between(least, most);
                     self.after(
                         ms,
                         Event::Disk {

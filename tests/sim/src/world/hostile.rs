@@ -114,7 +114,8 @@ impl World {
         self.serial += 1;
         let seed = u8::try_from(1 + self.serial).unwrap_or(ATTACKER - 1);
         let sealer = certified(&pair(1)?, self.serial, pair(seed)?);
-        self.bridge.rotate(sealer, bare);
+        let out = self.bridge.rotate(self.now, sealer, bare);
+        self.perform_bridge(out);
         Ok(())
     }
 }

@@ -81,6 +81,22 @@ impl World {
         }
         self.next_connection += 1;
         self.summary.connections += 1;
+        let (node, key) = (machine.node, machine.public_key());
+        let (id, now) = (self.next_connection, self.now);
+        let let_in = enrols || self.bridge.arrives(now, id, node, key);
+        if !let_in {
+            let why = "the bridge does not let it in".to_owned();
+            let fault = LinkFault::Mqtt;
+            return self.input(
+                index,
+                life,
+                Input::LinkFailed {
+                    attempt,
+                    fault,
+                    why,
+                },
+            );
+        }
         let connection = Connection {
             machine: index,
             life,
@@ -94,6 +110,8 @@ impl World {
         };
         self.connections.insert(self.next_connection, connection);
         let random = self.random.bytes();
+        let out = self.bridge.take_out();
+        self.perform_bridge(out);
         let connected = Input::Connected {
             attempt,
             random,
@@ -323,9 +341,10 @@ impl World {
     /// The bridge closes a connection.
     pub(super) fn close(&mut self, id: u64) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.passes = false;
             connection.bridge_knows = false;
-            self.after(20, Event::MachineLost { connection: id });
+            // What was sent before is on its way.
+            let at = connection.last_down.max(self.now + 20) + 1;
+            self.at(at, Event::MachineLost { connection: id });
         }
     }
 
@@ -353,6 +372,7 @@ impl World {
             return Ok(());
         };
         let (index, life, attempt) = (connection.machine, connection.life, connection.attempt);
+        connection.passes = false;
         if !std::mem::take(&mut connection.machine_knows) {
             return Ok(());
         }
@@ -368,7 +388,9 @@ impl World {
         connection.passes = false;
         let node = self.machines.get(connection.machine).map(|m| m.node);
         if let Some(node) = node {
-            self.bridge.closed(node, id);
+            self.bridge.closed(self.now, node, id);
+            let out = self.bridge.take_out();
+            self.perform_bridge(out);
         }
         self.forget(id);
     }
