@@ -145,7 +145,6 @@ impl Tools {
         command.args(["--target", &target.triple]);
         command.env("PATH", self.path());
         command.env("CARGO_TARGET_DIR", folder);
-        // Each target's flags go to its own programs only, never to build scripts.
         let mut flags = remapped(root, folder)?;
         match self.road {
             Road::Rustup => {
@@ -173,11 +172,9 @@ impl Tools {
             "CFLAGS",
             "-fno-asynchronous-unwind-tables -fno-unwind-tables",
         );
-        let variable = target.triple.to_uppercase().replace('-', "_");
-        command.env(
-            format!("CARGO_TARGET_{variable}_RUSTFLAGS"),
-            flags.join(" "),
-        );
+        // Apart by what no path holds: a folder may have a space in its name. With `--target` cargo
+        // gives them to the target's programs only.
+        command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         Ok(command)
     }
 
@@ -220,4 +217,35 @@ pub(crate) fn cargo_home() -> Result<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     home.or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".cargo")))
         .context("neither CARGO_HOME nor HOME is set")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_with_a_space_in_its_name_stays_one_flag() {
+        let root = Path::new("/home/jo/hold fast");
+        let target = holdfast_cross::targets::find("armv7-unknown-linux-musleabihf").unwrap();
+        for road in [Road::Rustup, Road::Debian] {
+            let tools = Tools {
+                road,
+                zig: root.join("target/tools/zig/bin"),
+            };
+            let command = tools.build(root, &target, &root.join("target")).unwrap();
+            let mut variables = command.get_envs();
+            let (_, flags) = variables
+                .find(|(name, _)| *name == "CARGO_ENCODED_RUSTFLAGS")
+                .unwrap();
+            let flags = flags.unwrap().to_str().unwrap();
+            let flags: Vec<&str> = flags.split('\x1f').collect();
+            for flag in [
+                "--remap-path-prefix=/home/jo/hold fast=holdfast",
+                "-Clink-arg=-Wl,-T,/home/jo/hold fast/cross/layout.ld",
+                "-Ctarget-feature=+thumb-mode",
+            ] {
+                assert!(flags.contains(&flag), "{flag}: {flags:?}");
+            }
+        }
+    }
 }
