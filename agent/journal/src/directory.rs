@@ -30,7 +30,7 @@ impl DirStorage {
             path: path.to_owned(),
             source,
         };
-        match DirBuilder::new().mode(0o700).create(path) {
+        match make(path) {
             // Its name in the parent has to survive a power cut too.
             Ok(()) => sync_parent(path).map_err(failed)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -67,6 +67,14 @@ impl DirStorage {
         }
         Ok(bytes)
     }
+}
+
+/// One that is there is not made again: a disk that takes no writes may not even say that it is there.
+fn make(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    DirBuilder::new().mode(0o700).create(path)
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

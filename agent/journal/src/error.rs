@@ -7,7 +7,7 @@ use crate::StreamId;
 
 /// A call to the storage that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} `{file}` of the journal")]
+#[error("cannot {action} {}", place(.file))]
 pub struct StorageError {
     /// What was tried, as a verb.
     pub action: &'static str,
@@ -16,6 +16,13 @@ pub struct StorageError {
     /// The device's answer.
     #[source]
     pub source: io::Error,
+}
+
+fn place(file: &str) -> String {
+    if file.is_empty() {
+        return "the journal's directory".into();
+    }
+    format!("`{file}` of the journal")
 }
 
 impl StorageError {
@@ -203,4 +210,16 @@ pub enum ReadError {
     /// The device failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_call_names_the_file_or_the_directory() {
+        let said = |file| StorageError::on("list", file)(io::ErrorKind::Other.into()).to_string();
+        assert_eq!(said(""), "cannot list the journal's directory");
+        assert_eq!(said("cursor"), "cannot list `cursor` of the journal");
+    }
 }

@@ -298,11 +298,14 @@ impl StateDir {
             path: parent.join(identity.node.as_str()),
             strays: Vec::new(),
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&parent)
-            .map_err(StateError::io("make", &parent))?;
+        // A disk that takes no writes may not even say that it is there.
+        if !parent.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&parent)
+                .map_err(StateError::io("make", &parent))?;
+        }
         let entries = fs::read_dir(&parent).map_err(StateError::io("read", &parent))?;
         for entry in entries.flatten() {
             let path = entry.path();

@@ -478,3 +478,16 @@ fn errors_of_the_disk_are_never_told_as_success_and_work_goes_on_after_them() {
     figures::record("repair to work again, longest", slowest, "s", bound);
     assert!(slowest < RESUMES_AT_ALL_S, "{which:?}: {slowest} s");
 }
+
+#[test]
+fn a_disk_that_fails_while_the_journal_is_opened_does_not_end_the_agent() {
+    let calls = undisturbed();
+    // The first of an agent's life: it makes its journal's cursor. Runs do not differ so early.
+    let first = |line: &String| line.contains(" fallocate\t");
+    let fault = Fault::Lasting(calls.iter().position(first).unwrap() + 1, "EIO");
+    let world = World::start().unwrap();
+    let outcomes = play_all(&world, &[fault]);
+    assert_eq!(record(&outcomes), 1);
+    let (_, ended) = outcomes[0].1.resumed.unwrap();
+    assert!(!ended, "the agent ended");
+}
