@@ -44,12 +44,14 @@ fn options(mut arguments: lexopt::Parser) -> Result<Options> {
 pub(crate) fn run(arguments: lexopt::Parser) -> Result<()> {
     let options = options(arguments)?;
     cargo::build_programs()?;
+    let (wishes, wanted) = mpsc::channel();
+    stop_on_signals(wishes.clone())?;
     let fleet = Fleet::start(options.agents)?;
     fleet.show()?;
     if options.once {
         once::main_job(&fleet)?;
     } else {
-        attend(&fleet)?;
+        attend(&fleet, wishes, &wanted)?;
     }
     fleet.stop()
 }
@@ -59,20 +61,24 @@ enum Wish {
     End,
 }
 
+/// Has Ctrl-C end the demo at any point of it, its programs and its folder with it.
+fn stop_on_signals(wishes: mpsc::Sender<Wish>) -> Result<()> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).context("catching Ctrl-C")?;
+    std::thread::spawn(move || {
+        if signals.forever().next().is_some() {
+            holdfast_e2e::interrupt();
+            // Nobody listens before the demo is ready, or after its end.
+            let _ = wishes.send(Wish::End);
+        }
+    });
+    Ok(())
+}
+
 /// Takes `cut`, `restore` and `quit` from the keyboard until the person has seen enough.
-fn attend(fleet: &Fleet) -> Result<()> {
+fn attend(fleet: &Fleet, wishes: mpsc::Sender<Wish>, wanted: &mpsc::Receiver<Wish>) -> Result<()> {
     say(
         "\nType `cut` to cut the agents' link, `restore` to bring it back, `quit` or Ctrl-C to end.",
     );
-    let (wishes, wanted) = mpsc::channel();
-    let mut signals = Signals::new([SIGINT, SIGTERM]).context("catching Ctrl-C")?;
-    let on_signal = wishes.clone();
-    std::thread::spawn(move || {
-        // The receiver lives until the demo ends: nothing is lost when it is gone.
-        if signals.forever().next().is_some() {
-            let _ = on_signal.send(Wish::End);
-        }
-    });
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
             let _ = wishes.send(Wish::Line(line));

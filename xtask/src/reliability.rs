@@ -51,6 +51,7 @@ pub(crate) fn run_all(words: &[String]) -> Result<()> {
         match end {
             End::Passed if found.is_empty() => {
                 found.push(Row::silent(proof, "passed, and recorded no figure"));
+                failed.push(proof.name);
             }
             End::Passed => {}
             End::Failed(why) => {

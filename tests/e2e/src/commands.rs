@@ -151,10 +151,15 @@ impl Gate {
         Self(path.to_owned())
     }
 
-    /// The line of a script that waits.
+    /// The line of a script that waits; not for ever once the test and its folder are gone.
     #[must_use]
     pub fn line(&self) -> String {
-        format!("while [ ! -e '{}' ]; do sleep 0.05; done", self.0.display())
+        let folder = self.0.parent().unwrap_or(Path::new("/"));
+        format!(
+            "while [ -d '{}' ] && [ ! -e '{}' ]; do sleep 0.05; done",
+            folder.display(),
+            self.0.display()
+        )
     }
 
     /// Opens it.

@@ -27,5 +27,5 @@ pub use namespace::Namespace;
 pub use process::{Exit, Running};
 pub use random::{Random, cases};
 pub use say::say;
-pub use wait::until;
+pub use wait::{interrupt, until};
 pub use world::{Node, PATIENCE, World};

@@ -1,10 +1,15 @@
-//! A child process that never outlives its owner, and commands that are waited for.
+//! A child process that does not outlive an owner that returns or panics, and commands that are waited for.
 //! Never signals a process that this crate did not start.
 
+use crate::wait::within;
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// How long a program may take to stop: the agent promises 15 s, on a machine that has time for it.
+const STOPPED_WITHIN: Duration = Duration::from_secs(120);
 
 /// A running program; dropped, it is killed and reaped.
 #[derive(Debug)]
@@ -78,14 +83,13 @@ impl Running {
     /// Asks it to stop, and waits until it has.
     ///
     /// # Errors
-    /// When it cannot be signalled or reaped.
+    /// When it cannot be signalled or reaped, or does not end within [`STOPPED_WITHIN`].
     pub fn stop(&mut self) -> Result<ExitStatus> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM)?;
         }
-        self.child
-            .wait()
-            .with_context(|| format!("reaping {}", self.name))
+        let what = format!("{} has ended after SIGTERM", self.name);
+        within(&what, STOPPED_WITHIN, || self.ended())
     }
 }
 
