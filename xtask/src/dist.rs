@@ -47,6 +47,10 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
     let budgets = budgets::all()?;
     let root = tidy::workspace_root()?;
     let tools = road::prepare(&root, &targets, options.road)?;
+    if options.packages {
+        // A release is made afresh: nothing of an earlier run is listed in it, or signed.
+        clear(&root.join("dist"))?;
+    }
     let built = targets
         .into_iter()
         .map(|target| build(&root, &tools, target, &options))
@@ -66,12 +70,23 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
     }
     if options.packages {
         packages::write(&root, &built, &options)?;
-        packages::seal(&root, options.sign.as_deref())?;
     }
     if options.smoke {
         smoke_all(&built, &budgets)?;
     }
+    if options.packages {
+        packages::seal(&root, options.sign.as_deref())?;
+    }
     Ok(())
+}
+
+fn clear(dist: &Path) -> Result<()> {
+    match std::fs::remove_dir_all(dist) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| dist.display().to_string())
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Runs each agent, and prints how long each took to build and to run.

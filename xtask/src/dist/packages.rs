@@ -36,7 +36,6 @@ pub(super) fn write(root: &Path, built: &[Built], options: &Options) -> Result<(
     for built in built {
         let folder = built.agent.parent().context("the target's folder")?;
         let packed = pack(root, built)?;
-        forget(folder)?;
         for (name, bytes) in &packed.files {
             let path = folder.join(name);
             std::fs::write(&path, bytes).with_context(|| path.display().to_string())?;
@@ -60,19 +59,6 @@ pub(super) fn write(root: &Path, built: &[Built], options: &Options) -> Result<(
         }
     }
     bill::write(root)
-}
-
-/// Takes away the packages of an earlier run: what is listed and signed is of this one.
-fn forget(folder: &Path) -> Result<()> {
-    for entry in std::fs::read_dir(folder).with_context(|| folder.display().to_string())? {
-        let path = entry?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let package = [".deb", ".rpm", ".ipk", ".apk", ".tar.gz"];
-        if package.iter().any(|suffix| name.ends_with(suffix)) {
-            std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-        }
-    }
-    Ok(())
 }
 
 fn pack(root: &Path, built: &Built) -> Result<Packed> {
