@@ -218,6 +218,14 @@ impl World {
             }
             let machine = index;
             self.after(ms, Event::Fault(Fault::WireEnds { machine }));
+            // Whoever sits there may have a new signing key overtake what the old one has signed.
+            if self.random.one_in(4) {
+                let at = self.random.between(0, ms);
+                let then = at + self.random.between(0, 5_000);
+                let bare = self.random.one_in(2);
+                self.after(at, Event::Submit);
+                self.after(then, Event::Fault(Fault::Rotate { bare }));
+            }
         }
     }
 
