@@ -13,6 +13,14 @@ use std::time::Instant;
 pub(crate) fn cargo(arguments: &[&str]) -> Result<Command> {
     let mut command = Command::new(env!("CARGO"));
     command.args(arguments).current_dir(tidy::workspace_root()?);
+    // What `cargo run` says of this program is no news to another cargo; but ring builds anew when one
+    // of these changes, and all that stands on it.
+    for (name, _) in std::env::vars_os() {
+        let told = name.to_string_lossy();
+        if told.starts_with("CARGO_PKG_") || told.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     Ok(command)
 }
 
