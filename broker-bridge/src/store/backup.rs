@@ -3,12 +3,12 @@
 
 use super::audit::record;
 use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError};
-use crate::files::give_to_owner;
+use crate::files::{give_to_owner, make_private_dir};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Key of [`Store::meta`] that holds when this database came back from a backup.
@@ -295,11 +295,9 @@ fn clear(staging: &Path) -> Result<(), RestoreError> {
 /// Copies the backup into a folder of its own in the state directory.
 fn stage(state_dir: &Path, staging: &Path, backup: &Path) -> Result<(), RestoreError> {
     clear(staging)?;
-    std::fs::create_dir_all(state_dir).map_err(fault(state_dir))?;
-    DirBuilder::new()
-        .mode(0o700)
-        .create(staging)
-        .map_err(fault(staging))?;
+    for directory in [state_dir, staging] {
+        make_private_dir(directory).map_err(|error| fault(directory)(error.source))?;
+    }
     let staged = staging.join(DATABASE);
     let copy = || -> io::Result<()> {
         let mut file = private(&staged)?;

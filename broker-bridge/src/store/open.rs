@@ -3,11 +3,11 @@
 
 use super::schema::{MigrateError, migrate};
 use super::{DATABASE, OpenError, Store, StoreError, Writer};
-use crate::files::open_private;
+use crate::files::{make_private_dir, open_private};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions, Row, SqliteConnection};
-use std::fs::{DirBuilder, Permissions};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -144,11 +144,7 @@ pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf, OpenError> {
         let path = path.to_owned();
         move |source| OpenError::Path { path, source }
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(state_dir)
-        .map_err(fault(state_dir))?;
+    make_private_dir(state_dir).map_err(|error| fault(state_dir)(error.source))?;
     let path = state_dir.join(DATABASE);
     open_private(&path)
         .and_then(|file| file.set_permissions(Permissions::from_mode(0o600)))

@@ -104,23 +104,6 @@ async fn a_bridge_that_dies_between_send_and_result_takes_the_result_once() {
 }
 
 #[tokio::test]
-async fn a_delivered_command_is_not_sent_to_a_new_life_of_the_outbox() {
-    let world = World::new().await;
-    let mut agent = world.agent(1).await;
-    let wire = world.online(&mut agent).await;
-    let id = world.send(&[agent.node], |_| {}).await.id;
-    agent.command(&wire).await;
-    agent.result(&wire, id, InvocationState::InProgress).await;
-    world.offline(&agent, wire).await;
-    agent.outbox = OutboxId(99);
-    agent.heads = Default::default();
-    let wire = world.online(&mut agent).await;
-    // A second command shows that nothing came before it.
-    let second = world.send(&[agent.node], |_| {}).await.id;
-    assert_eq!(agent.command(&wire).await.id, second);
-}
-
-#[tokio::test]
 async fn a_busy_node_is_delayed_and_asked_again() {
     let world = World::new().await;
     let mut agent = world.agent(1).await;

@@ -50,6 +50,25 @@ async fn all_that_was_sent_is_sent_again_however_much_it_is() {
     assert_eq!(came, ids);
 }
 
+/// Another command shows that nothing is on the wire before it.
+async fn nothing_came(world: &World, agent: &mut Agent, wire: &Wire) {
+    let next = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(wire).await.id, next);
+}
+
+#[tokio::test]
+async fn a_delivered_command_is_not_sent_to_a_new_life_of_the_outbox() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let wire = world.online(&mut agent).await;
+    running(&world, &mut agent, &wire, 1).await;
+    world.offline(&agent, wire).await;
+    agent.outbox = OutboxId(99);
+    agent.heads = Default::default();
+    let wire = world.online(&mut agent).await;
+    nothing_came(&world, &mut agent, &wire).await;
+}
+
 #[tokio::test]
 async fn what_has_expired_is_not_sent_again_and_its_result_still_counts() {
     let world = World::new().await;
@@ -59,9 +78,7 @@ async fn what_has_expired_is_not_sent_again_and_its_result_still_counts() {
     world.offline(&agent, wire).await;
     world.pass(61);
     let wire = world.online(&mut agent).await;
-    // A second command shows that nothing came before it.
-    let second = world.send(&[agent.node], |_| {}).await.id;
-    assert_eq!(agent.command(&wire).await.id, second);
+    nothing_came(&world, &mut agent, &wire).await;
     agent.result(&wire, id, InvocationState::Success).await;
     assert_eq!(world.details(id, agent.node).await, StatusDetails::Success);
 }
@@ -77,8 +94,7 @@ async fn what_was_asked_for_at_a_time_to_come_waits_for_it() {
     // The clock was ahead, and is set back.
     world.pass(-3600);
     let wire = world.online(&mut agent).await;
-    let third = world.send(&[agent.node], |_| {}).await.id;
-    assert_eq!(agent.command(&wire).await.id, third);
+    nothing_came(&world, &mut agent, &wire).await;
     world.offline(&agent, wire).await;
     world.pass(3600);
     let wire = world.online(&mut agent).await;
