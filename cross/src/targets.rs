@@ -17,9 +17,9 @@ pub struct Target {
     pub tier: u8,
     /// Whether the bridge is built for it too.
     pub bridge: bool,
-    /// Features of the processor beyond the triple's own, as the compiler takes them.
+    /// What the compiler is told beyond the triple, as its `-C` takes it.
     #[serde(default)]
-    pub features: Option<String>,
+    pub codegen: Vec<String>,
     /// What runs its programs on an x86_64 machine; `None`: the machine itself.
     #[serde(default)]
     pub emulator: Option<Emulator>,

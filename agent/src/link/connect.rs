@@ -7,6 +7,7 @@ use super::session::Session;
 use crate::tls::{Connector, certificate};
 use rumqttc::mqttbytes::v4::{Connect, LastWill};
 use rumqttc::mqttbytes::{Protocol, QoS};
+use rustix::net::sockopt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -101,15 +102,7 @@ impl Dialer {
             Ok(stream) => stream?,
             Err(_) => return Err(tcp(io::ErrorKind::TimedOut.into())),
         };
-        stream
-            .set_nodelay(true)
-            .and_then(|()| {
-                Ok(rustix::net::sockopt::set_tcp_user_timeout(
-                    &stream,
-                    USER_TIMEOUT_MS,
-                )?)
-            })
-            .map_err(tcp)?;
+        prepare(&stream).map_err(tcp)?;
         Ok(stream)
     }
 
@@ -138,6 +131,15 @@ impl Dialer {
         }
         Ok(found)
     }
+}
+
+/// What every connection is: prompt, given up in time, and repeated at a steady pace where only a
+/// few packets are under way. Else each loss would double the wait, for minutes on a poor radio link.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
+    sockopt::set_tcp_thin_linear_timeouts(stream, true)?;
+    Ok(())
 }
 
 /// Connects to whichever address answers first. Each begins a little after the one before it, so

@@ -16,6 +16,7 @@ use crate::impatient::Impatient;
 use crate::pki;
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
+use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -210,8 +211,9 @@ async fn arrive(
 
 async fn handshake(context: &Context, socket: TcpStream) -> Result<Stream, End> {
     socket.set_nodelay(true)?;
-    rustix::net::sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX)
-        .map_err(io::Error::from)?;
+    sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX).map_err(io::Error::from)?;
+    // A loss on a thin stream does not double the wait for the next try, as on the agent's side.
+    sockopt::set_tcp_thin_linear_timeouts(&socket, true).map_err(io::Error::from)?;
     let socket = Impatient::new(socket, context.limits.unread);
     let limit = context.limits.handshake;
     timeout(limit, context.tls().accept(socket))

@@ -146,6 +146,8 @@ fn pass(agent: TcpStream, shared: &Arc<Shared>) -> Result<()> {
     let bridge = TcpStream::connect(target)?;
     agent.set_nodelay(true)?;
     bridge.set_nodelay(true)?;
+    // Towards the agent this end stands for the bridge, whose connections have it.
+    rustix::net::sockopt::set_tcp_thin_linear_timeouts(&agent, true)?;
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
     {
         let mut state = shared.state();

@@ -10,6 +10,7 @@ use crate::{say, until};
 use anyhow::Result;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -40,6 +41,7 @@ pub struct World {
     /// The programs.
     pub binaries: Binaries,
     folder: TempDir,
+    failed: AtomicBool,
 }
 
 impl World {
@@ -78,7 +80,19 @@ impl World {
             link,
             binaries,
             folder,
+            failed: AtomicBool::new(false),
         })
+    }
+
+    /// Passes on what a part of a chore came to; an error keeps folder and logs, as a panic does.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn seen<T>(&self, outcome: Result<T>) -> Result<T> {
+        if outcome.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        outcome
     }
 
     /// A path in the folder, for marks and gates.
@@ -150,7 +164,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !*self.failed.get_mut() {
             return;
         }
         self.folder.disable_cleanup(true);

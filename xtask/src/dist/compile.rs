@@ -124,7 +124,8 @@ pub(crate) fn build_in(
     for profile in ["agent", "release"] {
         command.args(["--config", &format!("profile.{profile}.strip=\"none\"")]);
     }
-    command.env("SOURCE_DATE_EPOCH", epoch(root)?);
+    // Not as SOURCE_DATE_EPOCH, which each library in C is built anew for.
+    command.env("HOLDFAST_BUILT_UNIX_S", epoch(root)?);
     let status = command
         .status()
         .with_context(|| format!("starting {}", command.get_program().display()))?;

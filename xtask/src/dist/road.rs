@@ -10,9 +10,8 @@ use holdfast_cross::targets::Target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// zig is C compiler (for ring and SQLite), linker and musl; both come from PyPI. The last zig with
-/// musl's own allocator: that of 0.16 and later keeps 1.7 MiB more of an idle agent's memory.
-const ZIG: &str = "ziglang==0.15.2\ncargo-zigbuild==0.24.0\n";
+/// zig is C compiler (for ring and SQLite), linker and musl; both come from PyPI, held to their hashes.
+const ZIG: &str = include_str!("../../../cross/zig.txt");
 
 const PYTHON: &[Wanted] = &[("python3-venv", "zig in a folder of its own")];
 
@@ -165,8 +164,8 @@ impl Tools {
                 flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
             }
         }
-        let features = target.features.iter();
-        flags.extend(features.map(|features| format!("-Ctarget-feature={features}")));
+        let codegen = target.codegen.iter();
+        flags.extend(codegen.map(|option| format!("-C{option}")));
         // No unwinder's tables in C code either.
         command.env(
             "CFLAGS",

@@ -9,6 +9,7 @@ use super::{Built, is_native};
 use crate::{install, say};
 use anyhow::{Context as _, Result, ensure};
 use holdfast_cross::budgets::Agent as Budget;
+use holdfast_cross::targets::Target;
 use holdfast_e2e::commands::{self, Gate, Marks, text};
 use holdfast_e2e::{Agent, AgentOptions, Binaries, BridgeOptions, PATIENCE, World, until};
 use serde_json::{Value, json};
@@ -47,29 +48,7 @@ pub(super) fn run(built: &Built, bridge: &Path, budget: &Budget) -> Result<()> {
         bridge: bridge.to_owned(),
     };
     let world = World::of(binaries, BridgeOptions::default())?;
-    let options = AgentOptions {
-        wrapper: target.runner(),
-        ..AgentOptions::default()
-    };
-    offline_verbs(&world, &options, target)?;
-    let mut node = world.online_node(&options)?;
-    // An emulator has memory and threads of its own.
-    let process = node.agent.id().filter(|_| is_native(target));
-    if let Some(process) = process {
-        first_reports(&world, &node.id)?;
-        let faults = idle::faults(process, &world.link, &budget.idle)?;
-        ensure!(faults.is_empty(), "idle: {}", faults.join("; "));
-    }
-    driven(&world, &node.id)?;
-    queued(&world, &node.id, &node.agent)?;
-    scanned(&world, &node.id)?;
-    if let Some(process) = process {
-        say(format!(
-            "    after all that: {}",
-            idle::Moment::of(process)?
-        ));
-    }
-    node.agent.stop()?;
+    world.seen(main_job(&world, target, budget))?;
     say(format!(
         "    seen to work in {} s",
         started.elapsed().as_secs()
@@ -77,12 +56,35 @@ pub(super) fn run(built: &Built, bridge: &Path, budget: &Budget) -> Result<()> {
     Ok(())
 }
 
+fn main_job(world: &World, target: &Target, budget: &Budget) -> Result<()> {
+    let options = AgentOptions {
+        wrapper: target.runner(),
+        ..AgentOptions::default()
+    };
+    offline_verbs(world, &options, target)?;
+    let mut node = world.online_node(&options)?;
+    // An emulator has memory and threads of its own.
+    let process = node.agent.id().filter(|_| is_native(target));
+    if let Some(process) = process {
+        first_reports(world, &node.id)?;
+        let faults = idle::faults(process, &world.link, &budget.idle)?;
+        ensure!(faults.is_empty(), "idle: {}", faults.join("; "));
+    }
+    driven(world, &node.id)?;
+    queued(world, &node.id, &node.agent)?;
+    scanned(world, &node.id)?;
+    if let Some(process) = process {
+        say(format!(
+            "    after all that: {}",
+            idle::Moment::of(process)?
+        ));
+    }
+    node.agent.stop()?;
+    Ok(())
+}
+
 /// What needs neither registration nor network, over a system of the target's own architecture.
-fn offline_verbs(
-    world: &World,
-    options: &AgentOptions,
-    target: &holdfast_cross::targets::Target,
-) -> Result<()> {
+fn offline_verbs(world: &World, options: &AgentOptions, target: &Target) -> Result<()> {
     let agent = world.stranger("alone", options.clone());
     let debian = world.path("debian");
     root::debian(&debian, &target.packages.deb)?;
