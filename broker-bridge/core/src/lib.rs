@@ -6,6 +6,7 @@
 //! | [`target`] | which nodes a command is for |
 //! | [`rate`] | how many invocations may be out at once, and when errors stop the rest |
 //! | [`invocation`] | the states of an invocation, and a command's status over all of them |
+//! | [`places`] | which commands are on the wire to a node at once, and what a free place is for |
 //! | [`gate`] | how fast a fleet that comes back together is let in |
 //! | [`turns`] | whose records are applied next |
 //! | [`stream`] | whether a record is new, repeated, or comes too early |
@@ -21,6 +22,7 @@ pub mod inventory;
 pub mod invocation;
 pub mod output;
 pub mod patch;
+pub mod places;
 pub mod rate;
 pub mod report;
 pub mod retention;

@@ -2,11 +2,13 @@
 //! Never ends an invocation that a result may still end, but for a cancel of what is not there.
 
 use super::Hub;
+use super::refill::Held;
 use super::session::Session;
-use crate::mqtt::Verdict;
+use crate::mqtt::CloseReason;
 use crate::store::writing;
 use crate::store::{StoreError, UnixMs, commands, invocations};
 use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::places::Wanted;
 use holdfast_protocol::up::{Answer, InvocationState};
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::SqliteConnection;
@@ -31,21 +33,28 @@ async fn busy(
 }
 
 impl Hub {
-    pub(super) async fn answer(&self, session: Arc<Session>, answer: Answer) -> Verdict {
+    /// Records an answer; `false` where that failed, and the session is then closed: the PUBACK behind
+    /// it would tell that the node took what it may have had no room for. `wanted`: what the place is
+    /// for that a stale answer gave back.
+    pub(super) async fn answer(
+        &self,
+        session: &Arc<Session>,
+        answer: Answer,
+        wanted: Wanted,
+    ) -> bool {
         let node = session.node;
         let (command, event) = match answer {
             Answer::Busy { command, bound } => {
                 tracing::info!(node_id = %node, command_id = %command, ?bound, "the node has no room");
                 (command, Event::Busy)
             }
-            Answer::Stale { command, counter } => {
-                session.raise_counter(counter);
-                if let Some(command) = command
-                    && let Err(error) = self.send_stale(&session, command).await
-                {
-                    tracing::error!(node_id = %node, command_id = %command, %error, "an invocation cannot be read");
-                }
-                return Verdict::Accepted;
+            Answer::Stale { command: None, .. } => return true,
+            Answer::Stale {
+                command: Some(command),
+                ..
+            } => {
+                let held = Some(Held::NotTaken(command));
+                return self.refill(session, held, wanted).await;
             }
             Answer::Known {
                 command,
@@ -55,32 +64,20 @@ impl Hub {
             Answer::Known { command, .. } => (command, Event::Delivered),
             Answer::Unknown { command } => (command, Event::UnknownToNode),
         };
-        self.record_answer((command, node), event).await;
-        Verdict::Accepted
-    }
-
-    /// Seals a command or its cancel anew whose frame came under a counter that was used up. Only
-    /// what this node is still to do, in its time: a node is never sent another's command because it
-    /// names it.
-    async fn send_stale(
-        &self,
-        session: &Arc<Session>,
-        command: CommandId,
-    ) -> Result<(), StoreError> {
-        // It did not take what its PUBACK is about to acknowledge.
-        session.unreserve(command);
-        let invocation = self.shared.store.invocation(command, session.node);
-        match invocation.await? {
-            Some(record) if record.state.awaits_cancel() => self.send_cancel(session, command),
-            Some(record) if record.state.awaits_node() => {
-                self.send_again(session, Some(command)).await;
-            }
-            Some(_) | None => {}
+        let recorded = self.record_answer((command, node), event).await;
+        if let Err(error) = &recorded {
+            tracing::error!(node_id = %node, command_id = %command, %error, "an answer was not recorded");
+            // The next hello has the command sent again, and answered again.
+            session.close(CloseReason::Store);
         }
-        Ok(())
+        recorded.is_ok()
     }
 
-    async fn record_answer(&self, key: (CommandId, NodeId), event: Event) {
+    async fn record_answer(
+        &self,
+        key: (CommandId, NodeId),
+        event: Event,
+    ) -> Result<(), StoreError> {
         let now = self.shared.clock.now();
         let work = writing::<_, (), StoreError>(move |connection| {
             Box::pin(async move {
@@ -93,10 +90,9 @@ impl Hub {
                 Ok(())
             })
         });
-        match self.shared.store.writer.write(work).await {
-            // A slot may be free now.
-            Ok(()) => self.shared.dispatch.mark([key.0]),
-            Err(error) => tracing::error!(node_id = %key.1, %error, "an answer was not recorded"),
-        }
+        self.shared.store.writer.write(work).await?;
+        // A slot may be free now.
+        self.shared.dispatch.mark([key.0]);
+        Ok(())
     }
 }

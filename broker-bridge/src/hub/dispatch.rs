@@ -3,11 +3,12 @@
 //! id, not in a command that nobody knows of.
 
 use super::Hub;
-use super::session::{Delivered, Session, lock};
-use crate::mqtt::{CloseReason, DeliveryId};
+use super::session::{Session, lock};
+use crate::mqtt::DeliveryId;
 use crate::store::writing;
 use crate::store::{Command, StoreError, UnixMs, commands, invocations};
 use holdfast_bridge_core::invocation::{Event, may_send};
+use holdfast_bridge_core::places::Send;
 use holdfast_bridge_core::rate::{Admission, admit};
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{List, Text, TooLong};
@@ -87,7 +88,7 @@ async fn admit_command(
             hub.shared.strays.store(true, Ordering::Relaxed);
             continue;
         };
-        let Some((epoch, delivery)) = session.reserve(id) else {
+        let Some((epoch, delivery)) = session.reserve(id, Send::First) else {
             continue;
         };
         let key = (id, node);
@@ -100,41 +101,6 @@ async fn admit_command(
     }
     commands::refresh(connection, id).await?;
     Ok(Some(Sends { command, nodes }))
-}
-
-/// Records what of earlier connections is sent again on this one, as far as its link has room; the
-/// rest follows as the node acknowledges.
-async fn resend(
-    connection: &mut SqliteConnection,
-    session: &Session,
-    now: UnixMs,
-) -> Result<Vec<(Command, DeliveryId)>, StoreError> {
-    let Some(greeted) = session.greeted() else {
-        return Ok(Vec::new());
-    };
-    let (node, known) = (session.node, greeted.same_life);
-    let mut sends = Vec::new();
-    for id in invocations::to_resend(connection, node, greeted.epoch, known, now).await? {
-        let Some((epoch, delivery)) = session.reserve(id) else {
-            session.set_resend();
-            break;
-        };
-        let key = (id, node);
-        if invocations::advance(connection, key, Event::Resent, now).await? == Some(true) {
-            commands::refresh(connection, id).await?;
-        }
-        invocations::save_sent(connection, key, epoch, now).await?;
-        match commands::load(connection, id).await {
-            Ok(command) => sends.extend(command.map(|command| (command, delivery))),
-            // The others go on without it.
-            Err(error @ StoreError::Corrupt { .. }) => {
-                session.unreserve(id);
-                tracing::error!(command_id = %id, %error, "a command cannot be read");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(sends)
 }
 
 /// The command as it travels.
@@ -241,84 +207,11 @@ impl Hub {
         }
     }
 
-    /// Sends again what was sent on earlier connections, and one that the node did not take on this one.
-    pub(super) async fn send_again(&self, session: &Arc<Session>, stale: Option<CommandId>) {
-        let (now, again) = (self.shared.clock.now(), Arc::clone(session));
-        let work = writing::<_, _, StoreError>(move |connection| {
-            Box::pin(async move {
-                if let Some(stale) = stale {
-                    let key = (stale, again.node);
-                    invocations::advance(connection, key, Event::Stale, now).await?;
-                    invocations::unsend(connection, key).await?;
-                }
-                resend(connection, &again, now).await
-            })
-        });
-        match self.shared.store.writer.write(work).await {
-            Ok(sends) => self.transmit_again(session, &sends),
-            Err(error) => {
-                tracing::error!(node_id = %session.node, %error, "what is to be sent again was not recorded");
-                // The next hello asks for it.
-                session.close(CloseReason::Store);
-            }
-        }
-    }
-
-    fn transmit_again(&self, session: &Arc<Session>, sends: &[(Command, DeliveryId)]) {
-        for (command, delivery) in sends {
-            self.transmit(command, &[(Arc::clone(session), *delivery)]);
-        }
-    }
-
     pub(super) fn send_cancel(&self, session: &Session, command: CommandId) {
         session.send(
             &Down::Cancel(Cancel { command }),
             None,
             &self.shared.sealers,
         );
-    }
-
-    /// A node acknowledged the transport of a command: there is room for the next.
-    pub(super) async fn command_delivered(&self, session: Arc<Session>, delivered: Delivered) {
-        let (now, node) = (self.shared.clock.now(), session.node);
-        let again = Arc::clone(&session);
-        type Room = (Vec<(Command, DeliveryId)>, Vec<CommandId>);
-        let work = writing::<_, Room, StoreError>(move |connection| {
-            Box::pin(async move {
-                let key = (delivered.command, node);
-                if invocations::advance(connection, key, Event::Delivered, now).await? == Some(true)
-                {
-                    commands::refresh(connection, delivered.command).await?;
-                }
-                let sends = if delivered.resend {
-                    resend(connection, &again, now).await?
-                } else {
-                    Vec::new()
-                };
-                let mut waiting = Vec::new();
-                if delivered.starved {
-                    let open = invocations::open_of_node(connection, node).await?;
-                    waiting.extend(
-                        open.iter()
-                            .filter(|(_, state)| state.is_waiting())
-                            .map(|(id, _)| *id),
-                    );
-                }
-                Ok((sends, waiting))
-            })
-        });
-        match self.shared.store.writer.write(work).await {
-            Ok((sends, waiting)) => {
-                self.transmit_again(&session, &sends);
-                self.shared.dispatch.mark(waiting);
-            }
-            Err(error) => {
-                tracing::error!(node_id = %node, %error, "a delivery was not recorded");
-                if delivered.resend {
-                    // The next hello asks for the rest.
-                    session.close(CloseReason::Store);
-                }
-            }
-        }
     }
 }

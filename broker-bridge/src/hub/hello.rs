@@ -12,6 +12,7 @@ use crate::store::streams::{
 use crate::store::{Caller, StoreError, UnixMs, floors, invocations, reports};
 use holdfast_bridge_core::gate::{self, Entry, Hellos};
 use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::places::Wanted;
 use holdfast_bridge_core::report::wanted;
 use holdfast_bridge_core::stream::open;
 use holdfast_bridge_core::token::{Chain, TokenKey, Verdict as Judged};
@@ -90,7 +91,7 @@ struct Accepted {
     streams: Streams,
     resync: Vec<TypeName>,
     epoch: u64,
-    /// Whether something of earlier connections is to be sent again.
+    /// Whether something of earlier connections is to be sent again, within its time.
     resend: bool,
     /// Whether its outbox is the one that it said hello with before.
     same_life: bool,
@@ -200,12 +201,8 @@ async fn greet(
     if !same_life {
         forget_lives(connection, node, hello.outbox, known.outbox).await?;
     }
-    let resend = !streams.regressed && {
-        let epoch = signed(epoch);
-        let again = invocations::to_resend(connection, node, epoch, same_life, context.now).await?;
-        !again.is_empty()
-    };
     let open = invocations::open_of_node(connection, node).await?;
+    let again = open.iter().any(|(_, state)| state.is_sent_again(same_life));
     let of = |which: fn(&holdfast_bridge_core::invocation::Invocation) -> bool| {
         open.iter()
             .filter(|(_, state)| which(state))
@@ -214,10 +211,10 @@ async fn greet(
     };
     Ok(Outcome::Accepted(Box::new(Accepted {
         token: chain.issued,
-        streams,
         resync: resync(connection, node, hello).await?,
         epoch,
-        resend,
+        resend: again && !streams.regressed,
+        streams,
         same_life,
         cancels: of(|state| state.cancelling),
         waiting: of(|state| state.is_waiting()),
@@ -479,7 +476,7 @@ impl Hub {
             self.send_cancel(session, command);
         }
         if accepted.resend {
-            self.send_again(session, None).await;
+            self.refill(session, None, Wanted::AGAIN).await;
         }
         self.shared.dispatch.mark(accepted.waiting);
         if self.shared.sessions.of(session.connection).is_none() {

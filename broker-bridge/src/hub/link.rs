@@ -3,6 +3,7 @@
 
 use super::Hub;
 use super::ingest::Incoming;
+use super::refill::Held;
 use super::session::Session;
 use crate::mqtt::sessions::ready;
 use crate::mqtt::{
@@ -12,9 +13,10 @@ use crate::mqtt::{
 use crate::store::error::signed;
 use crate::store::{Caller, NodeCertificate, Standing, StoreError};
 use bytes::Bytes;
+use holdfast_bridge_core::places::Wanted;
 use holdfast_protocol::down::Down;
 use holdfast_protocol::topic::Topic;
-use holdfast_protocol::up::{Presence, Up};
+use holdfast_protocol::up::{Answer, Presence, Up};
 use holdfast_protocol::{NodeId, Nonce};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -69,16 +71,20 @@ impl Sessions for Hub {
         let Some(session) = self.shared.sessions.of(connection) else {
             return;
         };
-        if let Some(delivered) = session.delivered(delivery) {
+        if let Some((command, wanted)) = session.delivered(delivery) {
             let hub = self.clone();
             // A node answers before it acknowledges: were the acknowledgement recorded alone, a crash
             // would leave a command as delivered that its node had no room for.
             let answered = session.answered();
             tokio::spawn(async move {
-                if let Some(answered) = answered {
-                    let _ = answered.await;
+                if let Some(answered) = answered
+                    && answered.await.is_err()
+                {
+                    // The session ends for it, and the next hello asks for all.
+                    return;
                 }
-                hub.command_delivered(session, delivered).await;
+                let held = Some(Held::Delivered(command));
+                hub.refill(&session, held, wanted).await;
             });
         }
     }
@@ -196,13 +202,22 @@ impl Hub {
                     tracing::warn!(node_id = %session.node, "an answer came before its hello");
                     return ready(Verdict::Discarded);
                 }
-                let (before, recorded) = session.answers();
-                tokio::spawn(async move {
-                    if let Some(before) = before {
-                        let _ = before.await;
+                let wanted = match word {
+                    Answer::Stale { command, counter } => session.stale(command, counter),
+                    Answer::Busy { .. } | Answer::Known { .. } | Answer::Unknown { .. } => {
+                        Wanted::NOTHING
                     }
-                    let _ = reply.send(hub.answer(session, word).await);
-                    drop(recorded);
+                };
+                let (before, told) = session.answers();
+                tokio::spawn(async move {
+                    let all_before = match before {
+                        Some(before) => before.await.is_ok(),
+                        None => true,
+                    };
+                    if hub.answer(&session, word, wanted).await && all_before {
+                        let _ = told.send(());
+                    }
+                    let _ = reply.send(Verdict::Accepted);
                 });
             }
             (Topic::Renewal(_), Up::Renewal(renewal)) => {

@@ -10,6 +10,7 @@
 //! | `answer` | busy, stale, known, unknown |
 //! | `aside` | ends a command whose record cannot be read |
 //! | `dispatch` | admits and sends what waits |
+//! | `refill` | uses a place on the wire that came free, or what a hello or time brings back |
 //! | `command` | send and cancel |
 //! | `node` | deregister, quarantine, release |
 //! | `timer` | expiry, retries, retention |
@@ -26,6 +27,7 @@ mod ingest;
 mod link;
 mod node;
 mod random;
+mod refill;
 mod session;
 mod timer;
 

@@ -6,6 +6,7 @@ use crate::mqtt::{CloseReason, ConnectionId, DeliveryId, Mailbox, Outbound};
 use crate::store::UnixMs;
 use futures_util::FutureExt as _;
 use futures_util::future::Shared;
+use holdfast_bridge_core::places::{Places, Send, Wanted};
 use holdfast_protocol::down::{Down, FloorReset};
 use holdfast_protocol::seal::{Address, PublicKey, Sealer};
 use holdfast_protocol::topic::Topic;
@@ -16,8 +17,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Commands that are on the wire to one node without its PUBACK.
-const OUTSTANDING_MAX: usize = 4;
 /// Bytes that may wait in a mailbox before one more command joins them.
 const MAILBOX_FREE_BELOW: usize = 128 * 1024;
 
@@ -78,17 +77,14 @@ struct Link {
     greeted: Option<Greeted>,
     /// Serial of the signing key whose certificate this connection was last sent; 0 before any.
     certified: u32,
-    outstanding: Vec<(DeliveryId, CommandId)>,
-    next_delivery: u64,
-    /// A command was held back for want of room.
-    starved: bool,
-    /// Sent commands of earlier connections are still to be sent again.
-    resend: bool,
+    places: Places,
+    /// What places are for that nobody could use when they came free.
+    put_off: Wanted,
     /// Ends when the newest answer is recorded.
     answered: Option<Recorded>,
 }
 
-/// Ends when what it stands for is recorded, or will never be.
+/// Ends when what it stands for is recorded; with an error if it never will be.
 pub(super) type Recorded = Shared<oneshot::Receiver<()>>;
 
 /// A node's live connection.
@@ -100,14 +96,6 @@ pub(super) struct Session {
     pub(super) key: PublicKey,
     mailbox: Arc<Mailbox>,
     link: Mutex<Link>,
-}
-
-/// What a PUBACK set free.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Delivered {
-    pub(super) command: CommandId,
-    pub(super) starved: bool,
-    pub(super) resend: bool,
 }
 
 impl Session {
@@ -143,8 +131,8 @@ impl Session {
     pub(super) fn greet(&self, greeted: Greeted, reply: &Down, sealers: &Sealers) {
         let mut link = lock(&self.link);
         link.greeted = Some(greeted);
-        link.resend = false;
-        link.outstanding.clear();
+        link.places.clear();
+        link.put_off = Wanted::NOTHING;
         link.certified = 0;
         self.transmit(&mut link, reply, None, sealers);
     }
@@ -248,33 +236,45 @@ impl Session {
         }
     }
 
-    /// Takes a place on the wire for a command: this session's epoch, or `None` without room. One may
-    /// always go, for only a PUBACK has the next one looked for.
-    pub(super) fn reserve(&self, command: CommandId) -> Option<(i64, DeliveryId)> {
+    /// Takes a place on the wire for a command: this session's epoch, or `None` without one.
+    pub(super) fn reserve(&self, command: CommandId, send: Send) -> Option<(i64, DeliveryId)> {
         let mut link = lock(&self.link);
         let epoch = link.greeted.filter(|greeted| !greeted.regressed)?.epoch;
-        if link.outstanding.len() >= OUTSTANDING_MAX
-            || (!link.outstanding.is_empty() && self.mailbox.queued_bytes() >= MAILBOX_FREE_BELOW)
-        {
-            link.starved = true;
-            return None;
-        }
-        let delivery = DeliveryId(link.next_delivery);
-        link.next_delivery += 1;
-        link.outstanding.push((delivery, command));
-        Some((epoch, delivery))
+        let room = self.mailbox.queued_bytes() < MAILBOX_FREE_BELOW;
+        let delivery = link.places.take(command, send, room)?;
+        Some((epoch, DeliveryId(delivery)))
     }
 
-    /// Gives the places of a command back that was not recorded after all, or not taken: a PUBACK that
-    /// is still to come says nothing of it.
+    /// The node acknowledged a delivery: its command, and what its place is for now.
+    pub(super) fn delivered(&self, delivery: DeliveryId) -> Option<(CommandId, Wanted)> {
+        lock(&self.link).places.acknowledge(delivery.0)
+    }
+
+    /// The node took nothing under counters up to this one; what the places of the command that came
+    /// so are for now. Heard before its PUBACK, which follows at once and would tell otherwise.
+    pub(super) fn stale(&self, command: Option<CommandId>, counter: u64) -> Wanted {
+        let mut link = lock(&self.link);
+        if let Some(greeted) = link.greeted.as_mut() {
+            greeted.counter = greeted.counter.max(counter.min(greeted.counter_end));
+        }
+        command.map_or(Wanted::NOTHING, |command| link.places.give_back(command))
+    }
+
+    /// Gives the places of a command back whose send was not recorded. The tick uses them: what failed
+    /// a moment ago is not tried again at once.
     pub(super) fn unreserve(&self, command: CommandId) {
-        lock(&self.link)
-            .outstanding
-            .retain(|(_, other)| *other != command);
+        let mut link = lock(&self.link);
+        let wanted = link.places.give_back(command);
+        link.put_off = link.put_off.and(wanted);
+    }
+
+    /// What places are for that a failed write gave back.
+    pub(super) fn due(&self) -> Wanted {
+        std::mem::take(&mut lock(&self.link).put_off)
     }
 
     /// Puts an answer into the order of this session: what the one before it ends with, and what
-    /// is dropped once this one is recorded.
+    /// is told once this one is recorded, or dropped if it never will be.
     pub(super) fn answers(&self) -> (Option<Recorded>, oneshot::Sender<()>) {
         let (done, recorded) = oneshot::channel();
         let before = lock(&self.link).answered.replace(recorded.shared());
@@ -284,37 +284,6 @@ impl Session {
     /// The newest answer, while it may not be recorded.
     pub(super) fn answered(&self) -> Option<Recorded> {
         lock(&self.link).answered.clone()
-    }
-
-    pub(super) fn delivered(&self, delivery: DeliveryId) -> Option<Delivered> {
-        let mut link = lock(&self.link);
-        let at = link
-            .outstanding
-            .iter()
-            .position(|(id, _)| *id == delivery)?;
-        let (_, command) = link.outstanding.swap_remove(at);
-        let delivered = Delivered {
-            command,
-            starved: link.starved,
-            resend: link.resend,
-        };
-        link.starved = false;
-        link.resend = false;
-        if link.outstanding.is_empty() {
-            link.outstanding = Vec::new();
-        }
-        Some(delivered)
-    }
-
-    pub(super) fn set_resend(&self) {
-        lock(&self.link).resend = true;
-    }
-
-    /// Goes on above a counter that the node has seen.
-    pub(super) fn raise_counter(&self, seen: u64) {
-        if let Some(greeted) = lock(&self.link).greeted.as_mut() {
-            greeted.counter = greeted.counter.max(seen.min(greeted.counter_end));
-        }
     }
 }
 

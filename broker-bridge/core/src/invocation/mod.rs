@@ -160,6 +160,13 @@ impl Invocation {
         self.stage == Stage::Sent && self.cancelling
     }
 
+    /// Whether a new connection has it sent again, within its time: `known`, also what its node is
+    /// known to have. A node that lost that could run it a second time.
+    #[must_use]
+    pub fn is_sent_again(&self, known: bool) -> bool {
+        self.awaits_node() && (known || !self.delivered)
+    }
+
     /// Advances by one event. An event that does not fit the state changes nothing.
     /// Returns whether anything changed.
     pub fn apply(&mut self, event: Event) -> bool {

@@ -3,14 +3,15 @@
 
 mod commands;
 mod identity;
+mod places;
 mod rates;
 mod resend;
 mod streams;
 
 use super::{Clock, Enrolment, Hub, Options, Randomness, Sealers, SendCommand, Ticks};
 use crate::mqtt::{
-    Arrival, ConnectRefusal, ConnectionId, Departure, Identity, Mailbox, Outbound, Sessions as _,
-    Verdict,
+    Arrival, ConnectRefusal, ConnectionId, DeliveryId, Departure, Identity, Mailbox, Outbound,
+    Sessions as _, Verdict,
 };
 use crate::store::{
     Caller, Command, InvocationRecord, NewActivation, NewNode, NodeCertificate, Store, StoreError,
@@ -386,6 +387,19 @@ impl Agent {
             panic!("not a reply to a hello");
         };
         reply
+    }
+
+    /// The next command, whose PUBACK is held back.
+    async fn unacknowledged(&mut self, wire: &Wire) -> (CommandId, DeliveryId) {
+        loop {
+            let outbound = wire.outbound().await;
+            let down = self.open(&outbound);
+            if let Down::Command(command) = down {
+                return (command.id, outbound.delivery.unwrap());
+            }
+            let other = matches!(down, Down::Ack(_) | Down::Cancel(_));
+            assert!(other, "not a command: {down:?}");
+        }
     }
 
     /// The next command; acknowledgements in between are passed over.

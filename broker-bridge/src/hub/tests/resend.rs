@@ -1,22 +1,6 @@
 //! What is sent again: after a new connection, after a stale counter, and what never is.
 
 use super::*;
-use crate::mqtt::DeliveryId;
-
-impl Agent {
-    /// The next command, whose PUBACK the link loses.
-    async fn unacknowledged(&mut self, wire: &Wire) -> (CommandId, DeliveryId) {
-        loop {
-            let outbound = wire.outbound().await;
-            let down = self.open(&outbound);
-            if let Down::Command(command) = down {
-                return (command.id, outbound.delivery.unwrap());
-            }
-            assert!(matches!(down, Down::Ack(_)), "not a command: {down:?}");
-        }
-    }
-}
-
 /// Commands that run on the node when its link is lost.
 async fn running(world: &World, agent: &mut Agent, wire: &Wire, count: usize) -> Vec<CommandId> {
     let mut ids = Vec::new();
@@ -103,29 +87,4 @@ async fn what_was_asked_for_at_a_time_to_come_waits_for_it() {
     let mut ids = [sent, unsent];
     ids.sort();
     assert_eq!(came, ids);
-}
-
-#[tokio::test]
-async fn what_a_stale_counter_kept_out_is_not_delivered_by_its_late_puback() {
-    let world = World::new().await;
-    let mut agent = world.agent(1).await;
-    let wire = world.online(&mut agent).await;
-    let id = world.send(&[agent.node], |_| {}).await.id;
-    let (_, delivery) = agent.unacknowledged(&wire).await;
-    agent.counter += 1000;
-    let stale = Answer::Stale {
-        command: Some(id),
-        counter: agent.counter,
-    };
-    wire.publish(Topic::Answer(agent.node), &Up::Answer(stale))
-        .await;
-    wire.hub.delivered(wire.connection, delivery);
-    let (again, delivery) = agent.unacknowledged(&wire).await;
-    assert_eq!(again, id);
-    world.hub.tick().await;
-    assert!(!world.invocation(id, agent.node).await.state.delivered);
-    wire.hub.delivered(wire.connection, delivery);
-    world
-        .until(async || world.invocation(id, agent.node).await.state.delivered)
-        .await;
 }
