@@ -65,8 +65,16 @@ async fn admit_command(
         return Ok(None);
     };
     if !may_send(now, command.requested, command.expires) {
+        // The clock stands wrong. Once it is right, only the tick looks at it again.
+        if invocations::withhold(connection, id, command.requested).await? {
+            tracing::warn!(
+                command_id = %id, now, requested = command.requested,
+                "a command waits for the clock: by it, it is yet to be asked for"
+            );
+        }
         return Ok(None);
     }
+    invocations::looked_at(connection, id, now).await?;
     let (_, tally) = commands::census(connection, id).await?;
     let free = match admit(command.limits, tally) {
         Admission::Hold => return Ok(None),

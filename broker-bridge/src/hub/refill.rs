@@ -76,7 +76,7 @@ async fn not_taken(
 }
 
 /// Records what of earlier connections is sent again on this one, as far as its link has room; the
-/// rest follows as places come free.
+/// rest follows as places come free, or as its time comes.
 async fn resend(
     connection: &mut SqliteConnection,
     session: &Session,
@@ -86,8 +86,13 @@ async fn resend(
         return Ok(Vec::new());
     };
     let (node, known) = (session.node, greeted.same_life);
+    let (ids, later) = invocations::to_resend(connection, node, greeted.epoch, known, now).await?;
+    if later.is_some() {
+        tracing::info!(node_id = %node, ?later, "what is to be sent again waits for the clock");
+    }
+    session.send_again_at(later);
     let mut sends = Vec::new();
-    for id in invocations::to_resend(connection, node, greeted.epoch, known, now).await? {
+    for id in ids {
         let Some((epoch, delivery)) = session.reserve(id, Send::Again) else {
             break;
         };
@@ -178,12 +183,13 @@ impl Hub {
         Ok(())
     }
 
-    /// Uses the places that a failed write gave back.
-    pub(super) async fn refill_due(&self) {
+    /// Uses what nothing but time brings back: places that a failed write gave back, and commands whose
+    /// time was still to come by a clock that was set back.
+    pub(super) async fn refill_due(&self, now: UnixMs) {
         let sessions = self.shared.sessions.all();
         let due: Vec<_> = sessions
             .into_iter()
-            .map(|session| (session.due(), session))
+            .map(|session| (session.due(now), session))
             .filter(|(wanted, _)| *wanted != Wanted::NOTHING)
             .collect();
         for some in due.chunks(TOGETHER) {

@@ -78,6 +78,8 @@ struct Link {
     /// Serial of the signing key whose certificate this connection was last sent; 0 before any.
     certified: u32,
     places: Places,
+    /// When the first of the commands that are to be sent again comes into its time.
+    again_at: Option<UnixMs>,
     /// What places are for that nobody could use when they came free.
     put_off: Wanted,
     /// Ends when the newest answer is recorded.
@@ -132,6 +134,7 @@ impl Session {
         let mut link = lock(&self.link);
         link.greeted = Some(greeted);
         link.places.clear();
+        link.again_at = None;
         link.put_off = Wanted::NOTHING;
         link.certified = 0;
         self.transmit(&mut link, reply, None, sealers);
@@ -268,9 +271,20 @@ impl Session {
         link.put_off = link.put_off.and(wanted);
     }
 
-    /// What places are for that a failed write gave back.
-    pub(super) fn due(&self) -> Wanted {
-        std::mem::take(&mut lock(&self.link).put_off)
+    /// Has commands that are to be sent again looked at when their time has come, if any wait for it.
+    pub(super) fn send_again_at(&self, at: Option<UnixMs>) {
+        lock(&self.link).again_at = at;
+    }
+
+    /// What is to be looked for now, for nothing but time brings it back.
+    pub(super) fn due(&self, now: UnixMs) -> Wanted {
+        let mut link = lock(&self.link);
+        let mut due = std::mem::take(&mut link.put_off);
+        if link.again_at.is_some_and(|at| at <= now) {
+            link.again_at = None;
+            due = due.and(Wanted::AGAIN);
+        }
+        due
     }
 
     /// Puts an answer into the order of this session: what the one before it ends with, and what

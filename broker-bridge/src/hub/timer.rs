@@ -112,7 +112,7 @@ impl Hub {
         }
     }
 
-    /// Does what is due now: expiry, retries, places that a failed write gave back, nodes that left unseen, floors to be set back. Called each
+    /// Does what is due now: expiry, retries, what waited for its time, nodes that left unseen, floors to be set back. Called each
     /// second; harmless at any time.
     pub async fn tick(&self) {
         if self.shared.strays.swap(false, Ordering::Relaxed)
@@ -132,7 +132,7 @@ impl Hub {
             }
             Err(error) => tracing::error!(%error, "what is due cannot be read; tried again"),
         }
-        self.refill_due().await;
+        self.refill_due(now).await;
         self.reset_floors().await;
     }
 

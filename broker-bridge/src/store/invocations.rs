@@ -329,14 +329,15 @@ pub(crate) async fn sendable(
 }
 
 /// Sent invocations of a node that were last sent on an earlier connection and may be sent again, the
-/// oldest first. `known`: also those that the node is known to have.
+/// oldest first; and when the first of those may whose time is still to come. `known`: also those that
+/// the node is known to have.
 pub(crate) async fn to_resend(
     connection: &mut SqliteConnection,
     node: NodeId,
     epoch: i64,
     known: bool,
     now: UnixMs,
-) -> Result<Vec<CommandId>, StoreError> {
+) -> Result<(Vec<CommandId>, Option<UnixMs>), StoreError> {
     let rows = sqlx::query(
         "SELECT i.command_id, c.requested_ms, c.expires_ms FROM invocations i \
          JOIN commands c ON c.command_id = i.command_id \
@@ -348,17 +349,53 @@ pub(crate) async fn to_resend(
     .bind(i64::from(known))
     .fetch_all(connection)
     .await?;
-    let mut ids = Vec::new();
+    let (mut ids, mut later) = (Vec::new(), None);
     for row in &rows {
-        if may_send(
-            now,
-            row.try_get("requested_ms")?,
-            row.try_get("expires_ms")?,
-        ) {
+        let requested: UnixMs = row.try_get("requested_ms")?;
+        if may_send(now, requested, row.try_get("expires_ms")?) {
             ids.push(parsed(row, "command_id")?);
+        } else if now < requested {
+            // In the order of their requests: the first is the soonest.
+            later.get_or_insert(requested);
         }
     }
-    Ok(ids)
+    Ok((ids, later))
+}
+
+/// Has the tick look at what waits of a command once the clock has come to `requested`. Whether that
+/// is new.
+pub(crate) async fn withhold(
+    connection: &mut SqliteConnection,
+    command: CommandId,
+    requested: UnixMs,
+) -> Result<bool, StoreError> {
+    let changed = sqlx::query(
+        "UPDATE invocations SET retry_ms = $1 \
+         WHERE command_id = $2 AND stage = 0 AND retry_ms < $1",
+    )
+    .bind(requested)
+    .bind(command.to_string())
+    .execute(connection)
+    .await?;
+    Ok(changed.rows_affected() > 0)
+}
+
+/// What was due of a command is looked at: a slot, a place or a hello brings back what is still held,
+/// and the tick has its turns for others.
+pub(crate) async fn looked_at(
+    connection: &mut SqliteConnection,
+    command: CommandId,
+    now: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE invocations SET retry_ms = 0 \
+         WHERE command_id = $1 AND stage = 0 AND retry_ms > 0 AND retry_ms <= $2",
+    )
+    .bind(command.to_string())
+    .bind(now)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Commands with invocations whose time to be tried again has come.

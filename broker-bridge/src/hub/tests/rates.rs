@@ -112,3 +112,56 @@ async fn targets_by_tag_name_the_nodes_that_carry_it() {
         (0, StatusDetails::NoInstancesInTag)
     );
 }
+
+#[tokio::test]
+async fn a_slot_that_comes_free_while_the_clock_is_set_back_is_used_once_it_is_right() {
+    let world = World::new().await;
+    let (mut first, mut second) = (world.agent(1).await, world.agent(2).await);
+    let (one, two) = (
+        world.online(&mut first).await,
+        world.online(&mut second).await,
+    );
+    let nodes = [first.node, second.node];
+    let id = world
+        .send(&nodes, |request| {
+            request.max_concurrency = "1".parse().unwrap()
+        })
+        .await
+        .id;
+    assert_eq!(first.command(&one).await.id, id);
+    world.pass(-300);
+    first.result(&one, id, InvocationState::Success).await;
+    world.hub.tick().await;
+    assert_eq!(world.store().slots_held(id).await.unwrap(), 0);
+    world.pass(300);
+    world.hub.tick().await;
+    assert_eq!(second.command(&two).await.id, id);
+}
+
+/// Otherwise as many as one tick looks at, all of them held, would keep the others from being seen.
+#[tokio::test]
+async fn what_is_due_and_held_for_want_of_a_slot_is_looked_at_once() {
+    let world = World::new().await;
+    let (mut first, mut second) = (world.agent(1).await, world.agent(2).await);
+    let one = world.online(&mut first).await;
+    let _two = world.online(&mut second).await;
+    let nodes = [first.node, second.node];
+    let id = world
+        .send(&nodes, |request| {
+            request.max_concurrency = "1".parse().unwrap()
+        })
+        .await
+        .id;
+    first.command(&one).await;
+    world
+        .statement("UPDATE invocations SET retry_ms = 1 WHERE stage = 0")
+        .await;
+    let due = async || {
+        let mut reads = world.store().reads.acquire().await.unwrap();
+        let due = crate::store::invocations::to_retry(&mut reads, NOW, 64).await;
+        due.unwrap()
+    };
+    assert_eq!(due().await, [id]);
+    world.hub.tick().await;
+    world.until(async || due().await.is_empty()).await;
+}

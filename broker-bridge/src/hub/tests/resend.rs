@@ -79,9 +79,11 @@ async fn what_was_asked_for_at_a_time_to_come_waits_for_it() {
     world.pass(-3600);
     let wire = world.online(&mut agent).await;
     nothing_came(&world, &mut agent, &wire).await;
-    world.offline(&agent, wire).await;
+    world.hub.tick().await;
+    nothing_came(&world, &mut agent, &wire).await;
+    // It is set right, and the node stays connected.
     world.pass(3600);
-    let wire = world.online(&mut agent).await;
+    world.hub.tick().await;
     let mut came = [agent.command(&wire).await.id, agent.command(&wire).await.id];
     came.sort();
     let mut ids = [sent, unsent];
