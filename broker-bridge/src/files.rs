@@ -2,6 +2,8 @@
 //! Never overwrites one, never follows up a failure with a guess.
 
 use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use rustix::process::geteuid;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
@@ -58,6 +60,38 @@ pub fn make_private_dir(path: &Path) -> Result<(), FileError> {
         .map_err(fault("create", path))
 }
 
+/// Makes a directory of mode 0700 that is not there yet, not as a link either.
+///
+/// # Errors
+/// Of the file system; of kind `AlreadyExists` when something of that name is there.
+pub(crate) fn new_private_dir(path: &Path) -> io::Result<()> {
+    DirBuilder::new().mode(0o700).create(path)
+}
+
+/// Makes a file of mode 0600 that is not there yet: from its first moment on what goes into it is
+/// secret.
+///
+/// # Errors
+/// Of the file system; of kind `AlreadyExists` when something of that name is there.
+pub(crate) fn new_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+/// Takes it for removed what was not there.
+///
+/// # Errors
+/// Of the removal, but for kind `NotFound`.
+pub(crate) fn unless_missing(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
 fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(Path::new("."))
 }
@@ -91,24 +125,42 @@ pub fn create_private(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
 }
 
 /// Opens a file of mode 0600 in a state directory for appending, and makes it first where it is not
-/// there. Never through a link: the directory's owner could point it at any file of root's.
+/// there. Through a link only as the directory's owner, who may keep a large database elsewhere: anyone
+/// else, such as root, could be led by it to any file of theirs.
 ///
 /// # Errors
-/// Of the file system.
+/// Of the file system; a link that is not followed is named as such.
 pub(crate) fn open_private(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).mode(0o600);
-    match options.clone().create_new(true).open(path) {
+    match new_private(path) {
         Ok(file) => {
             give_to_owner(&file, parent(path))?;
             Ok(file)
         }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let no_follow = OFlags::NOFOLLOW.bits().cast_signed();
-            options.custom_flags(no_follow).open(path)
-        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_there(path),
         Err(error) => Err(error),
     }
+}
+
+fn open_there(path: &Path) -> io::Result<File> {
+    let owner = std::fs::metadata(parent(path))?.uid();
+    let flags = if owner == geteuid().as_raw() {
+        OFlags::empty()
+    } else {
+        OFlags::NOFOLLOW
+    };
+    let opened = OpenOptions::new()
+        .append(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path);
+    opened.map_err(|error| {
+        if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
+            let why = format!(
+                "it is a link, and only the directory's owner follows one there; run as user {owner}"
+            );
+            return io::Error::other(why);
+        }
+        error
+    })
 }
 
 /// Gives a file that was just made to the owner of the state directory that it is in, as SQLite does
@@ -125,15 +177,8 @@ pub(crate) fn give_to_owner(new: &File, state_dir: &Path) -> io::Result<()> {
 }
 
 fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    unless_missing(std::fs::remove_file(path))?;
+    let mut file = new_private(path)?;
     give_to_owner(&file, parent(path))?;
     file.write_all(bytes)?;
     file.sync_all()
@@ -196,13 +241,37 @@ mod tests {
     }
 
     #[test]
-    fn a_link_in_a_state_directory_leads_to_no_file_of_someone_elses() {
+    fn a_link_in_a_state_directory_is_followed_for_its_owner_alone() {
+        use std::os::unix::fs::{chown, symlink};
         let state = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::NamedTempFile::new().unwrap();
-        let link = state.path().join("serve.lock");
-        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
-        assert!(open_private(&link).is_err());
+        let link = state.path().join("holdfast.db");
+        symlink(elsewhere.path(), &link).unwrap();
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let opened = open_private(&link).unwrap();
+        assert_eq!(inode(&opened), inode(elsewhere.as_file()));
         assert!(create_private(&link, b"key").is_err());
         assert_eq!(elsewhere.as_file().metadata().unwrap().len(), 0);
+        // Only root can stand before another's directory and be able to read it.
+        if chown(state.path(), Some(65_534), Some(65_534)).is_ok() {
+            let refused = open_private(&link).unwrap_err().to_string();
+            assert!(
+                refused.contains("link") && refused.contains("65534"),
+                "{refused}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_to_be_new_is_no_link_that_is_there() {
+        let state = tempfile::tempdir().unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let link = state.path().join("restoring");
+        std::os::unix::fs::symlink(elsewhere.path(), &link).unwrap();
+        let kind = |made: io::Result<()>| made.map_err(|error| error.kind());
+        assert_eq!(
+            kind(new_private_dir(&link)),
+            Err(io::ErrorKind::AlreadyExists)
+        );
     }
 }
