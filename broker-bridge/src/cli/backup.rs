@@ -172,7 +172,8 @@ fn warnings(undone: Option<&Undone>) -> Vec<String> {
 }
 
 impl Restore {
-    /// Everything is checked before anything is written; the database is replaced last.
+    /// Everything is checked before anything is written, and the copy stands ready before a key is
+    /// made; the database is replaced last.
     pub(super) async fn run(self) -> Result<(), CliError> {
         let Self {
             common,
@@ -194,15 +195,17 @@ impl Restore {
         backup.fits(state_dir, force).map_err(fault())?;
         let keys = keys(&directory, state_dir)?;
         let undone = backup.undoes(state_dir).await;
+        // What most likely fails, for want of space, comes before the first thing that stays.
+        let staged = backup.stage(state_dir, force, caller()).await;
+        let staged = staged.map_err(fault())?;
         keys.iter().try_for_each(KeyFile::copy)?;
         // Nodes refuse a key older than the newest they know, and some may know of one made since
         // the backup.
         let serial = pki::rotate(state_dir, 0, unix_ms(now()));
         let serial = serial.map_err(CliError::because("cannot make a signing key"))?;
-        backup
-            .restore(state_dir, force, caller())
-            .await
-            .map_err(fault())?;
+        staged.replace().map_err(CliError::because(format!(
+            "cannot restore the database; signing key {serial} was made for it and is in use from now on"
+        )))?;
         drop(lock);
         let path = state_dir.display().to_string();
         let warnings = warnings(undone.as_ref());

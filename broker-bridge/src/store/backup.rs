@@ -3,12 +3,11 @@
 
 use super::audit::record;
 use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError};
-use crate::files::{give_to_owner, make_private_dir};
+use crate::files::{give_to_owner, make_private_dir, new_private, new_private_dir, unless_missing};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Key of [`Store::meta`] that holds when this database came back from a backup.
@@ -85,15 +84,6 @@ pub enum RestoreError {
 /// Where a restore prepares what takes the database's name, in the state directory.
 const STAGING: &str = "restoring";
 
-/// Makes a file for its owner alone, from its first moment on: what goes into it is secret.
-fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-}
-
 impl Store {
     /// Writes a consistent copy of the database to a file that does not exist yet (0600), while
     /// everything goes on.
@@ -110,7 +100,7 @@ impl Store {
             }
         };
         // SQLite takes an empty file for none, and leaves its rights as they are.
-        let file = private(path).map_err(fault)?;
+        let file = new_private(path).map_err(fault)?;
         let copied = self.vacuum_into(path).await;
         let copied = copied.and_then(|()| file.sync_all().map_err(fault));
         if copied.is_err()
@@ -228,8 +218,29 @@ impl CheckedBackup {
             .ok()
     }
 
-    /// Brings it into a state directory and marks it there as restored. `force` replaces a
-    /// database that is there; the keys beside it stay. The bridge must not be running.
+    /// Copies it into a state directory, beside the database that is there, and marks the copy as
+    /// restored. `force`: a database that is there may be replaced. The bridge must not be running.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing of the copy stays.
+    pub async fn stage(
+        &self,
+        state_dir: &Path,
+        force: bool,
+        caller: Caller,
+    ) -> Result<StagedBackup, RestoreError> {
+        self.fits(state_dir, force)?;
+        let staged = StagedBackup::begin(state_dir)?;
+        staged.copy(&self.path)?;
+        // Marked before it takes the name: one that is not would refuse what was renewed since.
+        let store = Store::open(&staged.staging).await?;
+        let marked = store.mark_restored(caller).await;
+        store.close().await;
+        marked?;
+        Ok(staged)
+    }
+
+    /// Brings it into a state directory: [`Self::stage`], then [`StagedBackup::replace`].
     ///
     /// # Errors
     /// [`RestoreError`].
@@ -239,15 +250,7 @@ impl CheckedBackup {
         force: bool,
         caller: Caller,
     ) -> Result<(), RestoreError> {
-        self.fits(state_dir, force)?;
-        let staging = state_dir.join(STAGING);
-        stage(state_dir, &staging, &self.path)?;
-        // Marked before it takes the name: one that is not would refuse what was renewed since.
-        let store = Store::open(&staging).await?;
-        let marked = store.mark_restored(caller).await;
-        store.close().await;
-        marked?;
-        replace(state_dir, &staging)
+        self.stage(state_dir, force, caller).await?.replace()
     }
 }
 
@@ -284,51 +287,71 @@ fn fault(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
     move |source| RestoreError::Path { path, source }
 }
 
-/// Does away with what an earlier try left.
-fn clear(staging: &Path) -> Result<(), RestoreError> {
-    match std::fs::remove_dir_all(staging) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(fault(staging)(error)),
-        Ok(()) | Err(_) => Ok(()),
-    }
+/// A backup's copy in a state directory that has yet to take the database's name. When it is dropped,
+/// nothing of it stays: it holds secrets, and may be what filled the disk.
+#[derive(Debug)]
+pub struct StagedBackup {
+    state_dir: PathBuf,
+    staging: PathBuf,
 }
 
-/// Copies the backup into a folder of its own in the state directory.
-fn stage(state_dir: &Path, staging: &Path, backup: &Path) -> Result<(), RestoreError> {
-    clear(staging)?;
-    for directory in [state_dir, staging] {
-        make_private_dir(directory).map_err(|error| fault(directory)(error.source))?;
-    }
-    let staged = staging.join(DATABASE);
-    let copy = || -> io::Result<()> {
-        let mut file = private(&staged)?;
-        give_to_owner(&file, state_dir)?;
-        io::copy(&mut File::open(backup)?, &mut file)?;
-        file.sync_all()
-    };
-    copy().map_err(fault(&staged))
-}
-
-/// Puts the staged copy in the database's place, whole or not at all.
-fn replace(state_dir: &Path, staging: &Path) -> Result<(), RestoreError> {
-    let target = state_dir.join(DATABASE);
-    let log = staging.join(format!("{DATABASE}-wal"));
-    if log.exists() {
-        let why = "it was not folded into the database: is another program reading it?";
-        return Err(fault(&log)(io::Error::other(why)));
-    }
-    for suffix in ["-wal", "-shm"] {
-        let beside = state_dir.join(format!("{DATABASE}{suffix}"));
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(fault(&beside)(error));
-            }
-            Ok(()) | Err(_) => {}
+impl Drop for StagedBackup {
+    fn drop(&mut self) {
+        if let Err(error) = clear(&self.staging) {
+            let path = self.staging.display();
+            tracing::warn!(%path, %error, "a restore's folder stays behind: remove it");
         }
     }
-    std::fs::rename(staging.join(DATABASE), &target)
-        .and_then(|()| File::open(state_dir)?.sync_all())
-        .map_err(fault(&target))?;
-    clear(staging)
+}
+
+fn clear(staging: &Path) -> io::Result<()> {
+    unless_missing(std::fs::remove_dir_all(staging))
+}
+
+impl StagedBackup {
+    /// Makes the folder, in place of what an earlier try left.
+    fn begin(state_dir: &Path) -> Result<Self, RestoreError> {
+        make_private_dir(state_dir).map_err(|error| fault(state_dir)(error.source))?;
+        let staging = state_dir.join(STAGING);
+        clear(&staging)
+            .and_then(|()| new_private_dir(&staging))
+            .map_err(fault(&staging))?;
+        Ok(Self {
+            state_dir: state_dir.to_owned(),
+            staging,
+        })
+    }
+
+    fn copy(&self, backup: &Path) -> Result<(), RestoreError> {
+        let staged = self.staging.join(DATABASE);
+        let copy = || -> io::Result<()> {
+            let mut file = new_private(&staged)?;
+            give_to_owner(&file, &self.state_dir)?;
+            io::copy(&mut File::open(backup)?, &mut file)?;
+            file.sync_all()
+        };
+        copy().map_err(fault(&staged))
+    }
+
+    /// Puts the copy in the database's place, whole or not at all; the keys beside it stay.
+    ///
+    /// # Errors
+    /// [`RestoreError`]; nothing of the copy stays.
+    pub fn replace(self) -> Result<(), RestoreError> {
+        let target = self.state_dir.join(DATABASE);
+        let log = self.staging.join(format!("{DATABASE}-wal"));
+        if log.exists() {
+            let why = "it was not folded into the database: is another program reading it?";
+            return Err(fault(&log)(io::Error::other(why)));
+        }
+        for suffix in ["-wal", "-shm"] {
+            let beside = self.state_dir.join(format!("{DATABASE}{suffix}"));
+            unless_missing(std::fs::remove_file(&beside)).map_err(fault(&beside))?;
+        }
+        std::fs::rename(self.staging.join(DATABASE), &target)
+            .and_then(|()| File::open(&self.state_dir)?.sync_all())
+            .map_err(fault(&target))
+    }
 }
 
 impl Store {

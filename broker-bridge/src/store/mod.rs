@@ -36,7 +36,7 @@ pub use access_keys::AccessKey;
 pub(crate) use activations::push_in;
 pub use activations::{Activation, ActivationFilter, NewActivation};
 pub use audit::{AuditEntry, Caller};
-pub use backup::{BackupError, CheckedBackup, RESTORED_AT, RestoreError, Undone};
+pub use backup::{BackupError, CheckedBackup, RESTORED_AT, RestoreError, StagedBackup, Undone};
 pub use commands::{Command, CommandFilter, RawTarget};
 pub use compliance_query::{ComplianceFacts, ComplianceRow};
 pub use error::{OpenError, StoreError};

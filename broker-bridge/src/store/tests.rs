@@ -371,6 +371,30 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
     assert!(!state.join("restoring").exists());
 }
 
+#[tokio::test]
+async fn a_restore_that_fails_leaves_no_copy_behind() {
+    let (dir, store) = open().await;
+    store.set_meta("k", "kept".into()).await.unwrap();
+    let path = dir.path().join("backup.db");
+    store.backup(&path).await.unwrap();
+    store.close().await;
+    let state = dir.path().join("state");
+    let backup = CheckedBackup::open(&path).await.unwrap();
+    // It cannot be removed as a file, so the database does not come into its place.
+    let beside = state.join("holdfast.db-wal");
+    std::fs::create_dir(&beside).unwrap();
+    let refused = backup.restore(&state, true, Caller::local(NOW)).await;
+    assert!(refused.is_err());
+    assert!(!state.join("restoring").exists());
+    let staged = backup.stage(&state, true, Caller::local(NOW)).await;
+    assert!(state.join("restoring").exists());
+    drop(staged);
+    assert!(!state.join("restoring").exists());
+    std::fs::remove_dir(&beside).unwrap();
+    let there = Store::open(&state).await.unwrap();
+    assert_eq!(there.meta("k").await.unwrap(), Some("kept".into()));
+}
+
 async fn statement(store: &Store, sql: &'static str) {
     let done = store.writer.write::<_, (), StoreError>(move |connection| {
         Box::pin(async move {
