@@ -23,6 +23,10 @@ pub enum Fault {
     Capacity(u64),
     /// Nothing can be changed, as on a file system mounted again after an error.
     ReadOnly,
+    /// The same from the n-th call on that changes anything: the one that met the error.
+    ReadOnlyFrom(u64),
+    /// No file can be read.
+    ReadsFail,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -47,6 +51,8 @@ struct Disk {
     powerless: bool,
     capacity: Option<u64>,
     read_only: bool,
+    read_only_from: Option<u64>,
+    reads_fail: bool,
     changes: u64,
     written_bytes: u64,
 }
@@ -78,6 +84,8 @@ impl SimStorage {
             Fault::PowerCut(after) => disk.power_cut = Some(after),
             Fault::Capacity(bytes) => disk.capacity = Some(bytes),
             Fault::ReadOnly => disk.read_only = true,
+            Fault::ReadOnlyFrom(after) => disk.read_only_from = Some(after),
+            Fault::ReadsFail => disk.reads_fail = true,
         }
     }
 
@@ -88,6 +96,8 @@ impl SimStorage {
         disk.power_cut = None;
         disk.capacity = None;
         disk.read_only = false;
+        disk.read_only_from = None;
+        disk.reads_fail = false;
     }
 
     /// The disk after a power cut: each sector written since its last sync is there or not, as `seed`
@@ -100,6 +110,7 @@ impl SimStorage {
             next_inode: disk.next_inode,
             capacity: disk.capacity,
             read_only: disk.read_only,
+            reads_fail: disk.reads_fail,
             ..Disk::default()
         };
         let mut names: BTreeMap<_, _> = disk.durable_files.clone();
@@ -224,8 +235,22 @@ impl Disk {
     }
 
     fn change(&mut self) -> io::Result<()> {
+        self.begin_change()?;
+        self.cut_power()
+    }
+
+    /// Whether anything can be changed; if not, nothing has.
+    fn begin_change(&mut self) -> io::Result<()> {
+        if strikes(&mut self.read_only_from) {
+            self.read_only = true;
+        }
         self.check_writable()?;
         self.changes += 1;
+        Ok(())
+    }
+
+    /// Whether the power holds during a change.
+    fn cut_power(&mut self) -> io::Result<()> {
         if strikes(&mut self.power_cut) {
             self.powerless = true;
         }
@@ -326,6 +351,9 @@ impl Storage for SimStorage {
     fn read_at(&self, file: &SimHandle, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let mut disk = self.disk();
         disk.check_power()?;
+        if disk.reads_fail {
+            return Err(io::Error::other("injected: the read failed"));
+        }
         let cached = &disk.file(file.inode)?.cached;
         let start = usize::try_from(offset)
             .unwrap_or(usize::MAX)
@@ -340,8 +368,8 @@ impl Storage for SimStorage {
 
     fn write_at(&self, file: &SimHandle, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut disk = self.disk();
-        disk.check_writable()?;
-        let cut = disk.change();
+        disk.begin_change()?;
+        let cut = disk.cut_power();
         let start = usize::try_from(offset).unwrap_or(usize::MAX);
         let file = disk.file(file.inode)?;
         let end = start.saturating_add(bytes.len());

@@ -74,6 +74,46 @@ fn what_the_ledger_says_is_never_durable_before_what_it_speaks_of() {
 }
 
 #[test]
+fn a_device_that_turns_read_only_in_the_middle_of_a_sync_leaves_no_entry_without_its_result() {
+    let mut between = 0;
+    for fails in 0..40 {
+        let storage = SimStorage::new();
+        let mut journal = open(&storage);
+        journal.append(StreamId::RESULT, b"result").unwrap();
+        journal.ledger().put(b"command", b"finished").unwrap();
+        storage.arm(Fault::ReadOnlyFrom(fails));
+        let synced = journal.sync().is_ok();
+        if !synced && journal.durable(StreamId::RESULT) == 1 {
+            between += 1;
+        }
+        drop(journal);
+        let mut killed = open(&storage);
+        let told = killed.ledger().get(b"command").unwrap().is_some();
+        let there = killed.durable(StreamId::RESULT) == 1;
+        assert!(there || !told, "change {fails}");
+        assert!(!synced || told);
+    }
+    assert!(between > 0, "no change lies between the two");
+}
+
+#[test]
+fn what_cannot_be_read_now_is_read_once_the_device_answers() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    journal.append(StreamId::RESULT, b"result").unwrap();
+    journal.ledger().put(b"command", b"finished").unwrap();
+    journal.sync().unwrap();
+    storage.arm(Fault::ReadsFail);
+    assert!(journal.read(StreamId::RESULT, 1, usize::MAX).is_err());
+    assert!(journal.ledger().get(b"command").is_err());
+    assert!(Journal::open(storage.clone(), &config(), salts(1)).is_err());
+    storage.disarm();
+    assert_eq!(payloads(&journal, StreamId::RESULT), [b"result"]);
+    let value = journal.ledger().get(b"command").unwrap();
+    assert_eq!(value.as_deref(), Some(&b"finished"[..]));
+}
+
+#[test]
 fn a_full_device_still_takes_results_acknowledgements_and_ledger_changes() {
     let storage = SimStorage::new();
     let mut journal = open(&storage);

@@ -20,7 +20,7 @@ use holdfast_protocol::seal::{Address, Sealer};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Class, InvocationUpdate};
 use holdfast_protocol::{CommandId, NodeId, Nonce, OutboxId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Wait before a busy node is asked again.
 const BUSY_MS: u64 = 5_000;
@@ -108,6 +108,9 @@ pub(crate) struct Store {
 pub(crate) enum Heard {
     /// A session is open: the token of its hello's reply is durable on the node.
     Greeted { node: NodeId, connection: u64 },
+    /// A node knows the end of a command that was asked of it on this connection, and which has no
+    /// end here.
+    Known { node: NodeId, command: CommandId },
     /// A hello: the bridge goes on above `last`. `before`: where a life of the outbox begins that
     /// it does not know.
     Opened {
@@ -135,6 +138,8 @@ struct Session {
     /// Serial of the signing key whose certificate this connection was last sent; 0 before any.
     certified: u32,
     unacked: BTreeMap<u16, CommandId>,
+    /// Commands that were sent or cancelled.
+    asked: BTreeSet<CommandId>,
     busy_until: u64,
     /// Something was committed that is not acknowledged yet.
     owes: bool,
@@ -466,6 +471,12 @@ impl Bridge {
             return;
         };
         row.counter += 1;
+        let cancelled = if let Down::Cancel(cancel) = down {
+            Some(cancel.command)
+        } else {
+            None
+        };
+        session.asked.extend(command.or(cancelled));
         let address = Address {
             node,
             outbox: session.outbox,

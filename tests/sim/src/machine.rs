@@ -21,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Milliseconds since 1970 when a world begins.
 pub(crate) const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
 const DAY_MS: u64 = 86_400_000;
+/// Commands that a node remembers where it remembers few.
+const FEW_TOMBSTONES: usize = 8;
 
 /// What the world has to do for a machine.
 #[derive(Debug)]
@@ -81,6 +83,10 @@ pub(crate) struct Machine {
     pub(crate) suspended_until: u64,
     /// Until when its disk takes seconds for what it is asked.
     pub(crate) slow_until: u64,
+    /// How long it sleeps as soon as it has said hello.
+    pub(crate) dozes: Option<u64>,
+    /// How many writes after the end of a step its disk takes no more.
+    pub(crate) turns_read_only: Option<u64>,
     pub(crate) processes: BTreeMap<CommandId, Process>,
     /// Commands of whose steps an agent that was killed left the processes running.
     pub(crate) remains: BTreeSet<CommandId>,
@@ -102,7 +108,7 @@ pub(crate) struct Machine {
 impl Machine {
     pub(crate) fn new(node: NodeId, root: PublicKey, life_ms: u64, random: &mut Random) -> Self {
         // Few, in some worlds: then they are swept, and a replay is all that brings a command back.
-        let tombstones_max = if random.one_in(3) { 8 } else { 64 };
+        let tombstones_max = if random.one_in(3) { FEW_TOMBSTONES } else { 64 };
         let packages = (0..random.between(1, 6)).map(|n| (format!("package-{n}"), 1));
         Self {
             node,
@@ -117,6 +123,8 @@ impl Machine {
             off: false,
             suspended_until: 0,
             slow_until: 0,
+            dozes: None,
+            turns_read_only: None,
             processes: BTreeMap::new(),
             remains: BTreeSet::new(),
             work: Vec::new(),
@@ -148,6 +156,8 @@ impl Machine {
             off: false,
             suspended_until: 0,
             slow_until: 0,
+            dozes: None,
+            turns_read_only: None,
             processes: BTreeMap::new(),
             remains: BTreeSet::new(),
             work: Vec::new(),
@@ -171,6 +181,11 @@ impl Machine {
             *to ^= from;
         }
         Ed25519KeyPair::from_seed_unchecked(&seed).ok()
+    }
+
+    /// It remembers few commands that have ended.
+    pub(crate) fn remembers_few(&mut self) {
+        self.tombstones_max = FEW_TOMBSTONES;
     }
 
     /// Its certificate is good by every clock.

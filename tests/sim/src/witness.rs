@@ -1,10 +1,12 @@
 //! Who saw what: the invariants of the architecture, asserted after each event and at the end.
 //! Never tells either side anything.
 
+mod again;
 mod streams;
 
 use crate::bridge::{Bridge, CommandRow, Heard, Row};
 use crate::machine::Machine;
+use again::Again;
 use holdfast_agent_core::{CommandStatus, Status};
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
 use holdfast_protocol::frame::Raw;
@@ -74,6 +76,9 @@ pub(crate) struct Witness {
     overdue: BTreeMap<NodeId, BTreeMap<(u32, CommandId), u64>>,
     streams: Streams,
     backup: Account,
+    again: Again,
+    /// How often each node has said that a frame came under a counter that was used up.
+    stale: BTreeMap<NodeId, u64>,
 }
 
 impl Witness {
@@ -109,7 +114,7 @@ impl Witness {
     }
 
     /// A node publishes: what it tells must be durable.
-    pub(crate) fn publishes(&mut self, machine: &Machine, topic: Topic, frame: &[u8]) {
+    pub(crate) fn publishes(&mut self, now: u64, machine: &Machine, topic: Topic, frame: &[u8]) {
         let node = machine.node;
         match topic {
             Topic::Stream(_, class) => {
@@ -135,6 +140,14 @@ impl Witness {
                 let Ok(Up::Answer(answer)) = Up::decode(frame) else {
                     return;
                 };
+                if let Answer::Stale { .. } = answer {
+                    *self.stale.entry(node).or_default() += 1;
+                }
+                if let Answer::Known { command, state } = answer
+                    && state.is_terminal()
+                {
+                    self.again.says(now, machine, command);
+                }
                 if let Answer::Busy { command, .. } = answer
                     && let Some(overdue) = self.overdue.get_mut(&node)
                 {
@@ -187,8 +200,24 @@ impl Witness {
         self.rebooted.insert((node, command));
     }
 
+    /// How often a node has said that a frame came under a counter that was used up.
+    pub(crate) fn stale(&self, node: NodeId) -> u64 {
+        self.stale.get(&node).copied().unwrap_or(0)
+    }
+
+    /// The bridge hears that a command has ended whose end it does not have.
+    pub(crate) fn known(&mut self, node: NodeId, command: CommandId) {
+        self.again.heard(node, command);
+    }
+
+    /// A machine's agent dies.
+    pub(crate) fn dies(&mut self, now: u64, machine: &Machine) {
+        self.again.dies(now, machine);
+    }
+
     /// The bridge forgets what came after its backup.
     pub(crate) fn bridge_restored(&mut self) {
+        self.again.forget();
         self.amnesia = true;
         self.results.clear();
         self.ends.clear();
@@ -237,6 +266,23 @@ impl Witness {
             ));
         }
         Ok(())
+    }
+
+    /// What a node takes for the time is no older than what a hello's reply may be.
+    pub(crate) fn trusts(
+        &self,
+        machine: &Machine,
+        status: &Status,
+        unix_ms: u64,
+    ) -> Result<(), String> {
+        let behind = |trusted: &u64| trusted + EXPIRY_SLACK_MS < unix_ms;
+        match status.trusted_unix_ms.filter(behind) {
+            Some(trusted) if !self.clock_jumped => Err(format!(
+                "{}: it is {unix_ms}, and the node believes {trusted}",
+                machine.node
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// What waits on a node has time left: what has none is refused as soon as that is known.
@@ -400,6 +446,16 @@ impl Witness {
             if row.is_none_or(|row| row.result.is_none()) {
                 return Err(format!(
                     "{node}: {command} was begun, and its result is lost"
+                ));
+            }
+        }
+        for (node, id) in self.again.owed() {
+            let row = bridge.store.commands.get(id);
+            let row = row.and_then(|row| row.rows.get(node));
+            let lost = row.is_some_and(|row| row.result.is_none());
+            if lost && !self.rolled_back.contains(node) && !self.in_hostile_hands.contains(node) {
+                return Err(format!(
+                    "{node} was asked for {id}, knew how it ended, and did not tell again"
                 ));
             }
         }

@@ -19,7 +19,7 @@ use holdfast_protocol::seal::Sealer;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::Class;
 use holdfast_protocol::{CommandId, NodeId, Nonce};
-use link::Connection;
+use link::{Connection, Packet};
 use ring::signature::Ed25519KeyPair;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -32,34 +32,10 @@ const PEACE_MS: u64 = 4 * 3_600_000;
 const EVENTS_MAX: u64 = 200_000;
 /// Every so many worlds have the real hub on real SQLite.
 const REAL_ONE_IN: u64 = 50;
+/// Every so many worlds have the nodes' floors of time years ahead for a while.
+const FLOORS_AHEAD_ONE_IN: u64 = 16;
 /// How often the bridge looks at its clock.
 const BRIDGE_TICK_MS: u64 = 2_000;
-
-/// What crosses the link.
-#[derive(Debug, Clone)]
-enum Packet {
-    /// A publish with its packet id, if it is to be acknowledged.
-    Publish {
-        topic: Topic,
-        frame: Vec<u8>,
-        packet: Option<u16>,
-    },
-    PubAck {
-        packet: u16,
-    },
-}
-
-impl Packet {
-    fn is_answer(&self) -> bool {
-        matches!(
-            self,
-            Self::Publish {
-                topic: Topic::Answer(_),
-                ..
-            }
-        )
-    }
-}
 
 #[derive(Debug)]
 enum Event {
@@ -267,6 +243,10 @@ impl World {
     /// Starts the machines; what people and misfortune will do to them.
     fn plan(&mut self) -> Vec<(u64, Event)> {
         let mut plan = Vec::new();
+        if self.random.one_in(FLOORS_AHEAD_ONE_IN) {
+            plan.extend(fault::floors_ahead(&mut self.random, self.machines.len()));
+            self.machines.iter_mut().for_each(Machine::remembers_few);
+        }
         for machine in 0..self.machines.len() {
             self.start(machine, true);
             for _ in 0..3 {
@@ -281,7 +261,8 @@ impl World {
         if random.one_in(12) {
             // It begins on a machine whose battery is empty, or that was set wrong.
             let (clock, ms) = (Clock::any(random), random.between(0, TROUBLE_MS));
-            plan.push((0, Event::Fault(Fault::ClockWrong { clock, ms })));
+            let floors = random.one_in(2);
+            plan.push((0, Event::Fault(Fault::ClockWrong { clock, ms, floors })));
         }
         for _ in 0..random.between(0, 16) {
             let at = random.between(0, TROUBLE_MS);
@@ -548,6 +529,10 @@ impl World {
                     let machine = connection.map(|c| c.machine).filter(|_| !self.peace);
                     machine.map_or(Ok(()), |machine| self.witness.greeted(node, machine))
                 }
+                Heard::Known { node, command } => {
+                    self.witness.known(node, command);
+                    Ok(())
+                }
                 Heard::Opened { .. } | Heard::Record { .. } => self.witness.hears(&heard),
             };
             heard.map_err(|why| self.violation(why))?;
@@ -572,6 +557,10 @@ impl World {
             let latest = (EPOCH_UNIX_MS + self.now).saturating_add_signed(self.clock_jump_ms_max);
             self.witness
                 .floor(machine, status.floor_unix_ms, latest)
+                .and_then(|()| {
+                    let unix_ms = self.bridge.unix_ms(self.now);
+                    self.witness.trusts(machine, &status, unix_ms)
+                })
                 .and_then(|()| {
                     let idle = disk.is_delayed() || machine.suspended_until > self.now;
                     self.witness

@@ -18,7 +18,7 @@ use holdfast_protocol::up::{
     Answer, Class, GapReason, Hello, InvocationUpdate, OutputChunk, Record, Up,
 };
 use holdfast_protocol::{CommandId, NodeId, OutboxId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Bridge {
     pub(super) fn ingest(&mut self, now: u64, incoming: &Incoming, random: [u8; 16]) {
@@ -113,6 +113,7 @@ impl Bridge {
                 next_packet,
                 certified: 0,
                 unacked: BTreeMap::new(),
+                asked: BTreeSet::new(),
                 busy_until: now,
                 owes: false,
             },
@@ -365,9 +366,22 @@ impl Bridge {
             Answer::Known { command, state } if !state.is_terminal() => {
                 self.apply(node, command, Event::Progress);
             }
-            Answer::Known { command, .. } => self.apply(node, command, Event::Delivered),
+            Answer::Known { command, .. } => {
+                let session = self.sessions.get(&node);
+                let asked = session.is_some_and(|session| session.asked.contains(&command));
+                if asked && self.awaits_end(node, command) {
+                    self.heard.push(Heard::Known { node, command });
+                }
+                self.apply(node, command, Event::Delivered);
+            }
             Answer::Unknown { command } => self.apply(node, command, Event::UnknownToNode),
         }
+    }
+
+    fn awaits_end(&self, node: NodeId, command: CommandId) -> bool {
+        let row = self.store.commands.get(&command);
+        row.and_then(|row| row.rows.get(&node))
+            .is_some_and(|row| row.state.stage == Stage::Sent)
     }
 
     /// What came under a counter that was used up is sealed anew, while it is still to be done.

@@ -94,7 +94,7 @@ impl Streams {
     pub(crate) fn hears(&mut self, heard: &Heard, amnesia: bool) -> Result<(), String> {
         let account = &mut self.account;
         match *heard {
-            Heard::Greeted { .. } => {}
+            Heard::Greeted { .. } | Heard::Known { .. } => {}
             Heard::Opened {
                 stream,
                 before,

@@ -2,7 +2,7 @@
 //! Never breaks a promise that no real system could keep: what was synced stays.
 
 use super::hostile::YEARS_20_MS;
-use super::{Event, World};
+use super::{Event, TROUBLE_MS, World};
 use crate::Violation;
 use crate::machine::{EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
@@ -25,10 +25,13 @@ pub(super) enum Fault {
     SyncFails { machine: usize },
     DiskFull { machine: usize, ms: u64 },
     ReadOnly { machine: usize, ms: u64 },
+    TurnsReadOnly { machine: usize, writes: u64 },
+    ReadsFail { machine: usize, ms: u64 },
     DiskMends { machine: usize },
     BitFlips { machine: usize, pick: u64 },
     Cloned { machine: usize },
     Sleep { machine: usize, ms: u64 },
+    Dozes { machine: usize, ms: u64 },
     Replay { machine: usize, pick: usize },
     Forge { machine: usize, kind: u64 },
     Rotate { bare: bool },
@@ -39,7 +42,7 @@ pub(super) enum Fault {
     Image { machine: usize },
     RolledBack { machine: usize },
     ClockJumps { ms: i64 },
-    ClockWrong { clock: Clock, ms: u64 },
+    ClockWrong { clock: Clock, ms: u64, floors: bool },
     ClockRight { floors: bool },
     WireHostile { machine: usize, ms: u64 },
     WireEnds { machine: usize },
@@ -77,7 +80,7 @@ impl Fault {
     pub(super) fn any(random: &mut Random, machines: usize) -> Self {
         let machine = random.index(machines);
         let ms = random.between(500, 150_000);
-        match random.between(0, 35) {
+        match random.between(0, 39) {
             0..=3 => Self::Cut { machine, ms },
             4..=6 => Self::Kill { machine },
             7 | 8 => {
@@ -118,17 +121,51 @@ impl Fault {
                 Self::Rotate { bare }
             }
             30 => {
-                let clock = Clock::any(random);
-                Self::ClockWrong { clock, ms }
+                let (clock, floors) = (Clock::any(random), random.one_in(2));
+                Self::ClockWrong { clock, ms, floors }
             }
             31..=33 => Self::WireHostile { machine, ms },
             34 => Self::SlowDisk { machine, ms },
+            35 | 36 => {
+                let writes = random.between(0, 10);
+                Self::TurnsReadOnly { machine, writes }
+            }
+            37 => Self::ReadsFail { machine, ms },
+            38 => Self::Dozes { machine, ms },
             _ => {
                 let ms = random.between(0, 4 * DAY_MS).cast_signed() - 2 * DAY_MS.cast_signed();
                 Self::ClockJumps { ms }
             }
         }
     }
+}
+
+/// A clock years ahead has pushed the nodes' floors there, and nobody thought of them: what is sent
+/// counts as expired, on a wire that loses what is said of it, until somebody sets the floors back.
+pub(super) fn floors_ahead(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
+    let clock = Fault::ClockWrong {
+        clock: Clock::YearsAhead,
+        ms: random.between(5_000, 20_000),
+        floors: false,
+    };
+    let begin = random.between(25_000, TROUBLE_MS / 2);
+    let mut plan = vec![(0, Event::Fault(clock))];
+    for machine in 0..machines {
+        let ms = random.between(60_000, 150_000);
+        let wire = Fault::WireHostile { machine, ms };
+        plan.push((begin + random.between(0, 5_000), Event::Fault(wire)));
+        for _ in 0..3 {
+            let ms = random.between(100, 5_000);
+            let at = begin + random.between(10_000, 150_000);
+            plan.push((at, Event::Fault(Fault::Cut { machine, ms })));
+        }
+    }
+    for _ in 0..random.between(10, 16) {
+        plan.push((begin + random.between(0, 60_000), Event::Submit));
+    }
+    let right = Fault::ClockRight { floors: true };
+    plan.push((begin + random.between(20_000, 150_000), Event::Fault(right)));
+    plan
 }
 
 impl World {
@@ -187,6 +224,18 @@ impl World {
                     self.after(ms, Event::Fault(Fault::DiskMends { machine }));
                 }
             }
+            Fault::TurnsReadOnly { machine, writes } => {
+                // Where the most belongs together: with the next step that ends.
+                if let Some(failing) = self.machines.get_mut(machine) {
+                    failing.turns_read_only = Some(writes);
+                }
+            }
+            Fault::ReadsFail { machine, ms } => {
+                if let Some(failing) = self.machines.get(machine) {
+                    failing.storage.arm(DiskFault::ReadsFail);
+                    self.after(ms, Event::Fault(Fault::DiskMends { machine }));
+                }
+            }
             Fault::BitFlips { machine, pick } => self.flip(machine, pick),
             Fault::Cloned { machine } => self.clone_machine(machine),
             Fault::DiskMends { machine } => {
@@ -197,6 +246,11 @@ impl World {
             Fault::Sleep { machine, ms } => {
                 if let Some(machine) = self.machines.get_mut(machine).filter(|_| !self.peace) {
                     machine.suspended_until = self.now + ms;
+                }
+            }
+            Fault::Dozes { machine, ms } => {
+                if let Some(machine) = self.machines.get_mut(machine) {
+                    machine.dozes = Some(ms);
                 }
             }
             Fault::Replay { machine, pick } => self.replay(machine, pick)?,
@@ -228,7 +282,7 @@ impl World {
                 self.clock_jump_ms_max = self.clock_jump_ms_max.max(self.bridge.clock_jump_ms);
                 self.witness.clock_jumped();
             }
-            Fault::ClockWrong { clock, ms } => self.set_clock_wrong(clock, ms),
+            Fault::ClockWrong { clock, ms, floors } => self.set_clock_wrong(clock, ms, floors),
             Fault::ClockRight { floors } => self.set_clock_right(floors),
             Fault::WireHostile { machine, ms } => self.wire_hostile(machine, ms),
             Fault::WireEnds { machine } => self.cut(machine),
@@ -237,20 +291,34 @@ impl World {
         Ok(())
     }
 
+    /// A write fails in the middle of what belongs together, and nothing can be changed from there on;
+    /// whoever notices may try a restart first.
+    pub(super) fn turn_read_only(&mut self, machine: usize, writes: u64) {
+        let Some(failing) = self.machines.get(machine) else {
+            return;
+        };
+        failing.storage.arm(DiskFault::ReadOnlyFrom(writes));
+        let ms = self.random.between(500, 150_000);
+        if self.random.one_in(2) {
+            let after = self.random.between(0, ms);
+            self.after(after, Event::Fault(Fault::Kill { machine }));
+        }
+        self.after(ms, Event::Fault(Fault::DiskMends { machine }));
+    }
+
     fn slow_disk(&mut self, index: usize, ms: u64) {
         if let Some(machine) = self.machines.get_mut(index) {
             machine.slow_until = self.now + ms;
         }
     }
 
-    fn set_clock_wrong(&mut self, clock: Clock, ms: u64) {
+    fn set_clock_wrong(&mut self, clock: Clock, ms: u64, floors: bool) {
         let right = EPOCH_UNIX_MS + self.now;
         self.bridge.clock_jump_ms = clock.jump_ms(right);
         self.clock_jump_ms_max = self.clock_jump_ms_max.max(self.bridge.clock_jump_ms);
         self.clock_was_wrong = true;
         self.witness.clock_jumped();
         // Whoever sets it right may think of the nodes, or not.
-        let floors = self.random.one_in(2);
         self.after(ms, Event::Fault(Fault::ClockRight { floors }));
     }
 
@@ -272,6 +340,7 @@ impl World {
         if machine.power_cut_armed || !machine.is_alive() {
             return;
         }
+        self.witness.dies(self.now, machine);
         machine.die();
         self.cut(index);
         self.summary.kills += 1;
@@ -295,6 +364,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(index) else {
             return Ok(());
         };
+        self.witness.dies(self.now, machine);
         machine.die();
         machine.storage = machine.storage.restart(seed);
         machine.power_cut_armed = false;
@@ -350,6 +420,7 @@ impl World {
         };
         let bytes: u64 = files.iter().map(|file| file.bytes).sum();
         let mut bit = pick % (bytes * 8).max(1);
+        self.witness.dies(self.now, machine);
         machine.die();
         machine.off = false;
         for file in files {
@@ -384,6 +455,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(index) else {
             return;
         };
+        self.witness.dies(self.now, machine);
         machine.die();
         machine.off = false;
         machine.storage = image.copy();

@@ -89,6 +89,10 @@ impl World {
                 self.witness.asked_reboot(node, command, step);
             }
         }
+        let failing = self.machines.get_mut(index).filter(|_| !self.peace);
+        if let Some(writes) = failing.and_then(|machine| machine.turns_read_only.take()) {
+            self.turn_read_only(index, writes);
+        }
         self.process(index, life, |machine| machine.end(command, code))
     }
 
@@ -185,11 +189,14 @@ impl World {
                 } => {
                     match (topic, Up::decode(&frame)) {
                         (Topic::Answer(_), Ok(up)) => self.say(|| format!("{node} answers {up:?}")),
-                        (_, Ok(Up::Hello(hello))) => drop(self.nonces.insert(index, hello.nonce)),
+                        (_, Ok(Up::Hello(hello))) => {
+                            self.nonces.insert(index, hello.nonce);
+                            self.doze(index);
+                        }
                         _ => {}
                     }
                     if let Some(machine) = self.machines.get(index) {
-                        self.witness.publishes(machine, topic, &frame);
+                        self.witness.publishes(self.now, machine, topic, &frame);
                     }
                     self.publish_up(index, topic, frame, acknowledged);
                 }
@@ -237,6 +244,17 @@ impl World {
             }
         }
         self.schedule_tick(index);
+    }
+
+    /// Asleep before the reply to its hello comes, if that is its lot.
+    fn doze(&mut self, index: usize) {
+        let (now, peace) = (self.now, self.peace);
+        if let Some(machine) = self.machines.get_mut(index).filter(|_| !peace)
+            && let Some(ms) = machine.dozes.take()
+        {
+            machine.suspended_until = now + ms;
+            self.say(|| format!("machine {index} sleeps for {ms} ms"));
+        }
     }
 
     fn schedule_tick(&mut self, index: usize) {
@@ -290,7 +308,12 @@ impl World {
             );
             at += self.random.between(1, 200);
         }
-        let spread = if self.random.one_in(4) { 40_000 } else { 2_000 };
+        // Many a script's last words are its result.
+        let spreads = [40_000, 2_000, 2_000, 20];
+        let spread = spreads
+            .get(self.random.index(spreads.len()))
+            .copied()
+            .unwrap_or(2_000);
         at += self.random.between(1, spread);
         let codes = [0, 0, 0, 0, 1, 168, 169, 194];
         let code = codes

@@ -3,13 +3,40 @@
 //! Never looks into a frame.
 
 use super::fault::Fault;
-use super::{Event, Packet, World};
+use super::{Event, World};
 use crate::Violation;
 use crate::bridge::Incoming;
 use crate::machine::lost;
-use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault};
+use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault, LinkState};
+use holdfast_protocol::frame::{Kind, Raw};
 use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::topic::Topic;
+
+/// What crosses the link.
+#[derive(Debug, Clone)]
+pub(super) enum Packet {
+    /// A publish with its packet id, if it is to be acknowledged.
+    Publish {
+        topic: Topic,
+        frame: Vec<u8>,
+        packet: Option<u16>,
+    },
+    PubAck {
+        packet: u16,
+    },
+}
+
+impl Packet {
+    fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Publish {
+                topic: Topic::Answer(_),
+                ..
+            }
+        )
+    }
+}
 
 /// One connection.
 #[derive(Debug)]
@@ -26,6 +53,8 @@ pub(super) struct Connection {
     last_down: u64,
     /// Whether a hostile broker has it.
     hostile: bool,
+    /// Highest counter of a sealed frame that the machine was handed.
+    counter: u64,
 }
 
 /// What a hostile broker does with a packet.
@@ -107,6 +136,7 @@ impl World {
             last_up: self.now,
             last_down: self.now,
             hostile: false,
+            counter: 0,
         };
         self.connections.insert(self.next_connection, connection);
         let random = self.random.bytes();
@@ -308,6 +338,53 @@ impl World {
         if !connection.passes || !connection.machine_knows {
             return Ok(());
         }
+        if let Packet::Publish { frame, .. } = &packet
+            && self.is_stale_cancel(id, frame)
+        {
+            return self.stale_cancel(id, packet);
+        }
+        self.hand_down(id, packet)
+    }
+
+    /// Whether a frame cancels a command under a counter that the machine has seen on this connection;
+    /// keeps count of those.
+    fn is_stale_cancel(&mut self, id: u64, frame: &[u8]) -> bool {
+        let Some((connection, raw)) = self.connections.get_mut(&id).zip(Raw::read(frame).ok())
+        else {
+            return false;
+        };
+        let stale = raw.sequence <= connection.counter;
+        // A reset of the floor is the root's word, which knows no counter.
+        if !matches!(raw.kind, Kind::FloorReset | Kind::EnrolReply) {
+            connection.counter = connection.counter.max(raw.sequence);
+        }
+        stale && raw.kind == Kind::Cancel
+    }
+
+    /// A cancel that was overtaken must be answered, as long as the session goes on: the bridge asks
+    /// again only then.
+    fn stale_cancel(&mut self, id: u64, packet: Packet) -> Result<(), Violation> {
+        let online = |world: &Self| {
+            let connection = world.connections.get(&id);
+            let machine = connection.and_then(|c| world.machines.get(c.machine))?;
+            let core = machine.core.as_ref()?;
+            (core.link_state() == LinkState::Online).then_some(machine.node)
+        };
+        let before = online(self).map(|node| self.witness.stale(node));
+        self.hand_down(id, packet)?;
+        match online(self).zip(before) {
+            Some((node, before)) if self.witness.stale(node) == before => Err(self.violation(
+                format!("{node} drops a cancel that came late without a word"),
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Hands a machine what has come for it.
+    fn hand_down(&mut self, id: u64, packet: Packet) -> Result<(), Violation> {
+        let Some(connection) = self.connections.get(&id) else {
+            return Ok(());
+        };
         let (index, life, attempt) = (connection.machine, connection.life, connection.attempt);
         let input = match packet {
             Packet::PubAck { .. } => Input::PubAcked { attempt, count: 1 },
