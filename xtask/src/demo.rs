@@ -61,11 +61,12 @@ enum Wish {
     End,
 }
 
-/// Has Ctrl-C end the demo at any point of it, its programs and its folder with it.
+/// Has Ctrl-C end the demo at any point of it, its programs and its folder with it; a second one does
+/// not wait until they have stopped by themselves.
 fn stop_on_signals(wishes: mpsc::Sender<Wish>) -> Result<()> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).context("catching Ctrl-C")?;
     std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
+        for _ in signals.forever() {
             holdfast_e2e::interrupt();
             // Nobody listens before the demo is ready, or after its end.
             let _ = wishes.send(Wish::End);

@@ -4,6 +4,7 @@ use crate::binaries::Binaries;
 use crate::bridge::Activation;
 use crate::process::{Exit, Running};
 use anyhow::{Context as _, Result, bail};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,19 @@ impl Agent {
         self.running
             .take()
             .map_or(Ok(()), |mut running| running.kill())
+    }
+
+    /// Asks it to stop, for [`Self::stop`] to wait for: of many, each ends while the others do.
+    ///
+    /// # Errors
+    /// When it cannot be signalled.
+    pub fn ask_to_stop(&mut self) -> Result<()> {
+        if self.ended()?.is_none()
+            && let Some(running) = &self.running
+        {
+            running.signal(Signal::TERM)?;
+        }
+        Ok(())
     }
 
     /// Stops it as an init system would.

@@ -3,12 +3,14 @@
 use crate::api::Api;
 use crate::binaries::Binaries;
 use crate::process::{Exit, Running};
+use crate::wait::told;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc::channel;
 
 /// How a bridge is started.
 #[derive(Debug, Clone)]
@@ -236,10 +238,15 @@ fn serve(
     let stdout = running
         .take_stdout()
         .context("the bridge's standard output")?;
-    let mut ready = String::new();
-    BufReader::new(stdout)
-        .read_line(&mut ready)
-        .context("the bridge's ready line")?;
+    let (teller, line) = channel();
+    std::thread::spawn(move || {
+        let mut ready = String::new();
+        let read = BufReader::new(stdout).read_line(&mut ready);
+        // Nobody listens after an interrupt.
+        let _ = teller.send(read.map(|_: usize| ready));
+    });
+    let ready = told("waiting for the bridge's ready line", &line)?;
+    let ready = ready.context("the bridge's ready line")?;
     if ready.is_empty() {
         bail!("the bridge ended before it served: {:?}", running.ended()?);
     }

@@ -1,11 +1,13 @@
 //! A child process that does not outlive an owner that returns or panics, and commands that are waited for.
 //! Never signals a process that this crate did not start.
 
-use crate::wait::within;
+use crate::wait::{go_on, told, within};
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use std::io::{self, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 /// How long a program may take to stop: the agent promises 15 s, on a machine that has time for it.
@@ -22,9 +24,10 @@ impl Running {
     /// Starts a program.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, and after [`crate::interrupt`].
     pub fn start(command: &mut Command) -> Result<Self> {
         let name = command.get_program().to_string_lossy().into_owned();
+        go_on(&format!("starting {name}"))?;
         // A group of its own: Ctrl-C at the terminal reaches the owner, which then stops the child.
         let child = command
             .stdin(Stdio::null())
@@ -83,7 +86,8 @@ impl Running {
     /// Asks it to stop, and waits until it has.
     ///
     /// # Errors
-    /// When it cannot be signalled or reaped, or does not end within [`STOPPED_WITHIN`].
+    /// When it cannot be signalled or reaped, does not end within [`STOPPED_WITHIN`], or
+    /// [`crate::interrupt`] was called twice.
     pub fn stop(&mut self) -> Result<ExitStatus> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM)?;
@@ -114,16 +118,20 @@ impl Exit {
     /// Runs a command to its end.
     ///
     /// # Errors
-    /// When it cannot be started.
+    /// When it cannot be started, and after [`crate::interrupt`], which kills it.
     pub fn of(command: &mut Command) -> Result<Self> {
-        let output = command
-            .stdin(Stdio::null())
-            .output()
-            .with_context(|| format!("running {command:?}"))?;
+        let mut running = Running::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+        // Not its arguments: an activation's code may be among them.
+        let what = format!("running {}", running.name);
+        // Beside it, both at once: a full pipe would hold the program up.
+        let stdout = read(running.child.stdout.take());
+        let stderr = read(running.child.stderr.take());
+        let (stdout, stderr) = (told(&what, &stdout)?, told(&what, &stderr)?);
+        let status = running.child.wait().context(what)?;
         Ok(Self {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            code: status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&stdout?).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr?).into_owned(),
         })
     }
 
@@ -137,4 +145,16 @@ impl Exit {
         }
         Ok(self.stdout)
     }
+}
+
+/// Reads all that a program says on a thread of its own.
+fn read(pipe: Option<impl Read + Send + 'static>) -> Receiver<io::Result<Vec<u8>>> {
+    let (teller, all) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let read = pipe.map_or(Ok(0), |mut pipe| pipe.read_to_end(&mut bytes));
+        // Nobody listens after an interrupt.
+        let _ = teller.send(read.map(|_: usize| bytes));
+    });
+    all
 }

@@ -1,15 +1,31 @@
 //! Waits for a condition, never for a time.
 
 use anyhow::{Result, bail};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(20);
 
-/// Ends every [`until`] of this process, now and from here on: somebody pressed Ctrl-C, and what was
-/// started is stopped on the way out.
+static INTERRUPTS: AtomicUsize = AtomicUsize::new(0);
+
+/// Somebody pressed Ctrl-C. From the first time on every [`until`] of this process ends, and nothing is
+/// started any more; what was started is stopped on the way out. From the second on that is not waited
+/// for either: what still runs is killed.
 pub fn interrupt() {
-    INTERRUPTED.store(true, Ordering::Relaxed);
+    INTERRUPTS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether to go on with `what`.
+///
+/// # Errors
+/// After [`interrupt`].
+pub(crate) fn go_on(what: &str) -> Result<()> {
+    if INTERRUPTS.load(Ordering::Relaxed) > 0 {
+        bail!("interrupted while {what}");
+    }
+    Ok(())
 }
 
 /// Asks again and again until `condition` gives a value; fails, naming `what`, after `bound`.
@@ -22,17 +38,29 @@ pub fn until<T>(
     mut condition: impl FnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     within(what, bound, || {
-        if INTERRUPTED.load(Ordering::Relaxed) {
-            bail!("interrupted while waiting until {what}");
-        }
+        go_on(&format!("waiting until {what}"))?;
         condition()
     })
 }
 
-/// As [`until`], also after [`interrupt`]: what is being stopped is waited for.
+/// What another thread tells of `what`, whenever that is.
 ///
 /// # Errors
-/// Those of the condition, and the bound.
+/// When that thread ends without a word, and [`interrupt`].
+pub(crate) fn told<T>(what: &str, teller: &Receiver<T>) -> Result<T> {
+    loop {
+        match teller.recv_timeout(LOOK) {
+            Ok(told) => return Ok(told),
+            Err(RecvTimeoutError::Timeout) => go_on(what)?,
+            Err(RecvTimeoutError::Disconnected) => bail!("{what}: nobody is left to tell"),
+        }
+    }
+}
+
+/// As [`until`], also after a first [`interrupt`]: what is being stopped is waited for.
+///
+/// # Errors
+/// Those of the condition, the bound, and a second [`interrupt`].
 pub(crate) fn within<T>(
     what: &str,
     bound: Duration,
@@ -43,9 +71,12 @@ pub(crate) fn within<T>(
         if let Some(value) = condition()? {
             return Ok(value);
         }
+        if INTERRUPTS.load(Ordering::Relaxed) > 1 {
+            bail!("interrupted again while waiting until {what}");
+        }
         if started.elapsed() > bound {
             bail!("waited {} s in vain until {what}", bound.as_secs());
         }
-        std::thread::park_timeout(Duration::from_millis(20));
+        std::thread::park_timeout(LOOK);
     }
 }

@@ -144,6 +144,9 @@ impl Fleet {
     pub(super) fn stop(mut self) -> Result<()> {
         say("==> stopping");
         for agent in &mut self.agents {
+            agent.ask_to_stop()?;
+        }
+        for agent in &mut self.agents {
             agent.stop()?;
         }
         self.bridge.stop()
