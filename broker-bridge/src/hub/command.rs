@@ -273,11 +273,14 @@ async fn cancel(
     }
     let mut told = Vec::new();
     for (node, mut state) in open {
-        if (nodes.is_empty() || nodes.contains(&node)) && state.apply(Event::Cancel) {
-            invocations::save(connection, (id, node), &state, caller.now).await?;
-            if state.cancelling {
-                told.push(node);
-            }
+        if !nodes.is_empty() && !nodes.contains(&node) {
+            continue;
+        }
+        let key = (id, node);
+        let changed =
+            invocations::apply(connection, key, &mut state, Event::Cancel, caller.now).await?;
+        if changed && state.cancelling {
+            told.push(node);
         }
     }
     commands::refresh(connection, id).await?;

@@ -37,8 +37,8 @@ pub(super) async fn advance_open(
 ) -> Result<Vec<CommandId>, StoreError> {
     let mut changed = Vec::new();
     for (command, mut state) in invocations::open_of_node(connection, node).await? {
-        if state.apply(event) {
-            invocations::save(connection, (command, node), &state, now).await?;
+        let key = (command, node);
+        if invocations::apply(connection, key, &mut state, event, now).await? {
             commands::refresh(connection, command).await?;
             changed.push(command);
         }

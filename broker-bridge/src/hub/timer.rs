@@ -40,7 +40,7 @@ pub enum Ticks {
 }
 
 /// Ends what is due of a command, at most `room` invocations, of which it takes what it needs;
-/// `false`: more are due.
+/// `false`: more may be due.
 async fn expire(
     connection: &mut SqliteConnection,
     id: CommandId,
@@ -57,12 +57,11 @@ async fn expire(
         Event::DeliveryExpired
     };
     for (node, mut state) in invocations::open_of_command(connection, id).await? {
-        if state.apply(event) {
-            if *room == 0 {
-                return Ok(false);
-            }
+        if *room == 0 {
+            return Ok(false);
+        }
+        if invocations::apply(connection, (id, node), &mut state, event, now).await? {
             *room -= 1;
-            invocations::save(connection, (id, node), &state, now).await?;
         }
     }
     let again = if now >= holds {
@@ -259,9 +258,8 @@ impl Hub {
             Box::pin(async move {
                 for id in ids {
                     for (node, mut state) in invocations::open_of_command(connection, id).await? {
-                        if state.apply(Event::LinkLost) {
-                            invocations::save(connection, (id, node), &state, now).await?;
-                        }
+                        let (key, lost) = ((id, node), Event::LinkLost);
+                        invocations::apply(connection, key, &mut state, lost, now).await?;
                     }
                     commands::refresh(connection, id).await?;
                 }

@@ -133,7 +133,7 @@ pub(crate) async fn load(
 }
 
 /// Keeps an invocation's state; its end is dated when it closes.
-pub(crate) async fn save(
+async fn save(
     connection: &mut SqliteConnection,
     key: Key,
     state: &Invocation,
@@ -161,6 +161,21 @@ pub(crate) async fn save(
     Ok(())
 }
 
+/// Applies an event to an invocation as it was loaded, and keeps it where that changed anything.
+pub(crate) async fn apply(
+    connection: &mut SqliteConnection,
+    key: Key,
+    state: &mut Invocation,
+    event: Event,
+    now: UnixMs,
+) -> Result<bool, StoreError> {
+    let changed = state.apply(event);
+    if changed {
+        save(connection, key, state, now).await?;
+    }
+    Ok(changed)
+}
+
 /// Advances one invocation by an event; `None` when there is no such invocation, else whether
 /// anything changed.
 pub(crate) async fn advance(
@@ -172,11 +187,9 @@ pub(crate) async fn advance(
     let Some(mut state) = load(connection, key).await? else {
         return Ok(None);
     };
-    let changed = state.apply(event);
-    if changed {
-        save(connection, key, &state, now).await?;
-    }
-    Ok(Some(changed))
+    apply(connection, key, &mut state, event, now)
+        .await
+        .map(Some)
 }
 
 /// What a node reported with a result.
