@@ -212,3 +212,28 @@ fn heals(world: &World, node: &mut Node) {
         listed(world, &node.id)
     );
 }
+
+#[test]
+fn a_restore_that_fails_names_the_key_that_it_made_and_leaves_no_copy() {
+    let mut world = World::start().unwrap();
+    let backup = world.path("backup").display().to_string();
+    let verb = |world: &World, arguments: &[&str]| world.bridge.verb(arguments).unwrap();
+    verb(&world, &["backup", &backup]).success().unwrap();
+    world.bridge.stop().unwrap();
+    // It cannot be removed as a file, so the database does not come into its place.
+    let beside = world.bridge.state_dir().join("holdfast.db-wal");
+    std::fs::create_dir(&beside).unwrap();
+    let refused = verb(&world, &["restore", "--force", &backup]);
+    assert_ne!(refused.code, 0);
+    let said = refused.stderr;
+    assert!(
+        said.contains("signing key") && said.contains("is in use from now on"),
+        "{said}"
+    );
+    assert!(!world.bridge.state_dir().join("restoring").exists());
+    std::fs::remove_dir(&beside).unwrap();
+    verb(&world, &["restore", "--force", &backup])
+        .success()
+        .unwrap();
+    world.bridge.restart().unwrap();
+}
