@@ -19,8 +19,8 @@ use holdfast_protocol::OutboxId;
 use holdfast_protocol::seal::Opener;
 use holdfast_protocol::up::{Class, Presence, Up};
 
-/// Wait before a refused write is tried again.
-pub(crate) const RETRY_MS: u64 = 5_000;
+/// Wait before what the disk did not do is tried again: work goes on within 5 s of its repair.
+pub(crate) const RETRY_MS: u64 = 2_000;
 
 /// The state directory cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

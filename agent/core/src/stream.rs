@@ -2,6 +2,7 @@
 //! Never holds a record: they are read when there is room for them, and forgotten when sent.
 
 use crate::context::Context;
+use crate::core::RETRY_MS;
 use crate::effect::{Attempt, Effect, Level, Qos, StoreOp};
 use crate::input::{Entry, Monotonic, StreamFigures};
 use crate::session::Opened;
@@ -13,8 +14,6 @@ use std::collections::VecDeque;
 
 /// The order of sending: what a command reported is at the bridge before its own result.
 const ORDER: [Class; 4] = [Class::State, Class::Result, Class::Audit, Class::Log];
-/// Wait before a failed read is tried again.
-const RETRY_MS: u64 = 5_000;
 
 /// An acknowledgement above what was sent; nothing of it was taken over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -8,6 +8,7 @@ mod run;
 mod tombstone;
 
 use crate::context::{Context, Purpose};
+use crate::core::RETRY_MS;
 use crate::effect::{Delivery, Write};
 use crate::input::{Monotonic, StreamFigures};
 use crate::status::CommandStatus;
@@ -33,8 +34,6 @@ const TERMINAL_BYTES_MAX: u64 = 72 << 10;
 const RECORD_FRAME_BYTES: u64 = 64;
 /// Cancels remembered for commands that have not come.
 const CANCELS_MAX: usize = 64;
-/// Wait before a refused write is tried again.
-const RETRY_MS: u64 = 5_000;
 
 /// How far one command is.
 #[derive(Debug)]

@@ -2,8 +2,9 @@
 //! Never runs a step again that may have run, except one that asked for a reboot.
 
 use super::tombstone::Tombstone;
-use super::{Commands, Ending, Held, Phase, RETRY_MS};
+use super::{Commands, Ending, Held, Phase};
 use crate::context::{Context, Purpose};
+use crate::core::RETRY_MS;
 use crate::core::RestoreError;
 use crate::effect::{Effect, StoreOp, Write};
 use crate::input::{Entry, LedgerDamage, Monotonic, StreamFigures};

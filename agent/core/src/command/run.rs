@@ -2,8 +2,9 @@
 //! Never starts a step before that it begins is durable.
 
 use super::execution::{Execution, Next};
-use super::{Commands, Phase, RETRY_MS};
+use super::{Commands, Phase};
 use crate::context::{Context, Purpose};
+use crate::core::RETRY_MS;
 use crate::effect::{Effect, KillReason, Level, Write};
 use crate::error::chain;
 use crate::input::{Monotonic, StepEnd, StreamFigures};
