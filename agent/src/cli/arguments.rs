@@ -4,6 +4,7 @@
 use super::help::Topic;
 use super::read;
 use crate::link::address::{Address, InvalidAddress};
+use crate::plugin::gatherer;
 use crate::register::Registration;
 use crate::run::settings::{self, Settings};
 use crate::state::DEFAULT_PATH;
@@ -42,6 +43,11 @@ pub enum Verb {
         file: PathBuf,
         /// Its parameters, JSON.
         parameters: Option<String>,
+    },
+    /// Gather for the agent that started this process.
+    Gather {
+        /// What, as that agent wrote it.
+        wanted: String,
     },
 }
 
@@ -304,6 +310,9 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
         ["document", "run", file] => Verb::DocumentRun {
             file: file.into(),
             parameters: flags.parameters,
+        },
+        [gatherer::VERB, wanted] => Verb::Gather {
+            wanted: wanted.to_owned(),
         },
         ["document", "run"] => return Err(missing("document run", "FILE")),
         ["patch"] => return Err(half("patch scan")),

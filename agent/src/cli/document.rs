@@ -4,6 +4,7 @@
 use super::{Exit, Failure, output, read};
 use crate::clock;
 use crate::platform;
+use crate::plugin::gatherer::THIS_PROGRAM;
 use crate::plugin::{self, Captured, End, Environment, Job, Stop};
 use crate::state::StateDir;
 use holdfast_documents::limits::DOCUMENT_BYTES_MAX;
@@ -42,6 +43,7 @@ pub(super) fn run(
             .map_or_else(|_| String::new(), |identity| identity.node.to_string()),
         platform: platform::detect(None),
         command: String::new(),
+        program: Some(THIS_PROGRAM.into()),
     };
     let shown = |report: StepReport| {
         if !json {

@@ -3,6 +3,7 @@
 
 pub mod arguments;
 mod document;
+mod gather;
 mod help;
 mod inspect;
 mod output;
@@ -119,6 +120,7 @@ fn perform(arguments: Arguments) -> Result<Exit, Failure> {
         Verb::Status => status::show(&state, json),
         Verb::JournalInspect => inspect::show(&state, json),
         Verb::Inventory { full } => scan::inventory(&state, full, json),
+        Verb::Gather { wanted } => gather::answer(&wanted),
         Verb::PatchScan { root, baseline } => scan::patches(&root, baseline.as_deref(), json),
         Verb::DocumentRun { file, parameters } => {
             log_to_stderr(tracing::Level::WARN);

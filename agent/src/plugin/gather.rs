@@ -1,6 +1,7 @@
 //! Inventory and patch scans as report tables and as text for people; steps, schedules and the
-//! command line share it. Never runs two at once, and never on the thread that serves the link.
+//! command line share it. Never decides in which process: [`super::gatherer`] does.
 
+use super::gatherer::{self, Wanted};
 use super::output::Captured;
 use super::{End, Job, StepOutcome, Stop};
 use crate::error::chain;
@@ -10,18 +11,16 @@ use crate::package_manager::file::Warnings;
 use crate::patch::{Baseline, PatchReport, PatchState, scan};
 use holdfast_documents::{InventoryType, Operation, PatchBaseline};
 use holdfast_protocol::report::{Table, TableError, TypeName};
+use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 use std::path::Path;
-use tokio::sync::{Semaphore, oneshot};
-
-/// Gatherers read whole package databases: one at a time keeps memory and disk in bounds.
-static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
+use tokio::sync::oneshot;
 
 /// A report's type and table.
 pub type Report = (TypeName, Table);
 
 /// What gathering came to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Gathered {
     /// Reports.
     pub tables: Vec<Report>,
@@ -31,7 +30,26 @@ pub struct Gathered {
     pub faults: Vec<String>,
 }
 
+/// What a patch scan is part of, if of anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Occasion {
+    /// `SnapshotId`.
+    pub snapshot: Option<String>,
+    /// `AssociationId`.
+    pub association: Option<String>,
+    /// The command; empty for none.
+    pub command: String,
+}
+
 impl Gathered {
+    /// Nothing but a fault.
+    pub(super) fn failed(fault: String) -> Self {
+        Self {
+            faults: vec![fault],
+            ..Self::default()
+        }
+    }
+
     fn push(&mut self, type_name: &str, table: Result<Table, TableError>) {
         match (TypeName::try_from(type_name), table) {
             (Ok(name), Ok(table)) => self.tables.push((name, table)),
@@ -145,8 +163,7 @@ pub(super) async fn run_inventory(
     stop: oneshot::Receiver<Stop>,
 ) -> StepOutcome {
     let node = job.environment.node.clone();
-    let gathering = blocking(move || inventory_reports(&node, &types));
-    stoppable(gathering, job, stop).await
+    stoppable(Wanted::Inventory { node, types }, job, stop).await
 }
 
 /// `holdfast:patchBaseline`.
@@ -169,28 +186,26 @@ pub(super) async fn run_patch_baseline(
     if let Some(why) = refused {
         return StepOutcome::failed(why.into());
     }
-    let command = job.environment.command.clone();
-    let gathering = blocking(move || patch_reports(Some(&inputs), &command));
-    stoppable(gathering, job, stop).await
+    let occasion = Occasion {
+        snapshot: inputs.snapshot_id,
+        association: inputs.association_id,
+        command: job.environment.command.clone(),
+    };
+    stoppable(Wanted::Patches(occasion), job, stop).await
 }
 
 /// A scan of this machine by the default baseline, as reports. Blocks.
 #[must_use]
-pub fn patch_reports(inputs: Option<&PatchBaseline>, command: &str) -> Gathered {
+pub fn patch_reports(occasion: &Occasion) -> Gathered {
     let report = match scan(Path::new("/"), &Baseline::debian_default()) {
         Ok(report) => report,
-        Err(error) => {
-            return Gathered {
-                faults: vec![chain(&error)],
-                ..Gathered::default()
-            };
-        }
+        Err(error) => return Gathered::failed(chain(&error)),
     };
     let mut gathered = Gathered {
         text: patch_text(&report),
         ..Gathered::default()
     };
-    gathered.push("AWS:PatchSummary", summary_table(&report, inputs, command));
+    gathered.push("AWS:PatchSummary", summary_table(&report, occasion));
     gathered.push("AWS:PatchState", state_table(&report));
     gathered
 }
@@ -200,22 +215,16 @@ fn table(columns: &[&str], rows: impl Iterator<Item = Vec<String>>) -> Result<Ta
 }
 
 /// `InstancePatchState`. Times stay empty: the bridge dates a report by its stamp.
-fn summary_table(
-    report: &PatchReport,
-    inputs: Option<&PatchBaseline>,
-    command: &str,
-) -> Result<Table, TableError> {
+fn summary_table(report: &PatchReport, occasion: &Occasion) -> Result<Table, TableError> {
     let counts = &report.counts;
-    let snapshot = inputs.and_then(|inputs| inputs.snapshot_id.clone());
-    let association = inputs.and_then(|inputs| inputs.association_id.clone());
-    let (execution, kind) = match (association, command) {
-        (Some(association), _) => (association, "Association"),
+    let (execution, kind) = match (&occasion.association, occasion.command.as_str()) {
+        (Some(association), _) => (association.clone(), "Association"),
         (None, "") => (String::new(), ""),
         (None, command) => (command.to_owned(), "Command"),
     };
     let columns = [
         ("BaselineId", report.baseline_id.clone()),
-        ("SnapshotId", snapshot.unwrap_or_default()),
+        ("SnapshotId", occasion.snapshot.clone().unwrap_or_default()),
         ("Operation", "Scan".to_owned()),
         ("InstalledCount", counts.installed.to_string()),
         ("InstalledOtherCount", counts.installed_other.to_string()),
@@ -321,32 +330,12 @@ pub fn patch_text(report: &PatchReport) -> String {
     text
 }
 
-/// Runs a gatherer on a blocking thread, when no other one runs.
-pub async fn blocking(gather: impl FnOnce() -> Gathered + Send + 'static) -> Gathered {
-    let stopping = |why: &str| Gathered {
-        faults: vec![why.to_owned()],
-        ..Gathered::default()
-    };
-    let Ok(permit) = ONE_AT_A_TIME.acquire().await else {
-        return stopping("the agent is stopping");
-    };
-    let gathering = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        gather()
-    });
-    gathering
-        .await
-        .unwrap_or_else(|_| stopping("the gatherer broke off"))
-}
-
-/// A gatherer changes nothing, so a stop leaves its thread to finish for nobody.
-async fn stoppable(
-    gathering: impl Future<Output = Gathered>,
-    job: &Job,
-    stop: oneshot::Receiver<Stop>,
-) -> StepOutcome {
+/// Gathers until it is done or stopped.
+async fn stoppable(wanted: Wanted, job: &Job, stop: oneshot::Receiver<Stop>) -> StepOutcome {
     tokio::select! {
-        gathered = gathering => gathered.into_outcome(job.output_bytes_max),
+        gathered = gatherer::gather(wanted, &job.environment) => {
+            gathered.into_outcome(job.output_bytes_max)
+        }
         stop = super::stopped(stop, job.limit) => StepOutcome {
             end: End::Stopped(stop),
             ..StepOutcome::failed(String::new())

@@ -2,6 +2,7 @@
 //! Never decides whether or when a step runs, and never writes to the outbox: the core does.
 
 pub mod gather;
+pub mod gatherer;
 mod output;
 mod process;
 mod remains;
@@ -82,6 +83,8 @@ pub struct Environment {
     pub platform: Platform,
     /// Id of the command; empty for a local run.
     pub command: String,
+    /// The agent's own program, for what it does in another process; `None`: all in this one.
+    pub program: Option<PathBuf>,
 }
 
 impl Environment {

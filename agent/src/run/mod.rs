@@ -15,6 +15,7 @@ use crate::clock::{self, Alarm, NoRandomness};
 use crate::error::chain;
 use crate::link::{Dialer, Outgoing};
 use crate::platform;
+use crate::plugin::gatherer::THIS_PROGRAM;
 use crate::plugin::{self, Environment};
 use crate::state::{Identity, StateDir, StateError};
 use crate::tls::{Connector, Floor};
@@ -325,11 +326,7 @@ impl Shell {
                 steps::reboot(self.events.clone());
             }
             Effect::Gather(what) => {
-                steps::gather(
-                    what,
-                    self.node.identity.node.to_string(),
-                    self.events.clone(),
-                );
+                steps::gather(what, self.environment(), self.events.clone());
             }
             Effect::MakeRenewal { nonce } => renewal::make(
                 self.state.clone(),
@@ -353,6 +350,7 @@ impl Shell {
             node: self.node.identity.node.to_string(),
             platform: platform::detect(None),
             command: String::new(),
+            program: Some(THIS_PROGRAM.into()),
         }
     }
 

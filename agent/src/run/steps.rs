@@ -2,7 +2,8 @@
 //! Never starts one by itself.
 
 use super::Event;
-use crate::plugin::gather::{self, Gathered, INVENTORY_TYPES};
+use crate::plugin::gather::{Gathered, INVENTORY_TYPES, Occasion};
+use crate::plugin::gatherer::{self, Wanted};
 use crate::plugin::{self, Captured, End, Environment, Job, StepOutcome, Stop};
 use holdfast_agent_core::{Gathering, Input, KillReason, Run, StepEnd, StepExit};
 use holdfast_protocol::CommandId;
@@ -120,13 +121,17 @@ async fn tell(events: &mpsc::Sender<Event>, command: CommandId, step: u8, outcom
 }
 
 /// Begins what a schedule asks for.
-pub(super) fn gather(what: Gathering, node: String, events: mpsc::Sender<Event>) {
+pub(super) fn gather(what: Gathering, environment: Environment, events: mpsc::Sender<Event>) {
     tokio::spawn(async move {
-        let Gathered { tables, faults, .. } = gather::blocking(move || match what {
-            Gathering::Inventory => gather::inventory_reports(&node, &INVENTORY_TYPES),
-            Gathering::Patches => gather::patch_reports(None, ""),
-        })
-        .await;
+        let wanted = match what {
+            Gathering::Inventory => Wanted::Inventory {
+                node: environment.node.clone(),
+                types: INVENTORY_TYPES.to_vec(),
+            },
+            Gathering::Patches => Wanted::Patches(Occasion::default()),
+        };
+        let gathering = Box::pin(gatherer::gather(wanted, &environment));
+        let Gathered { tables, faults, .. } = gathering.await;
         for (type_name, table) in tables {
             let input = Input::Reported {
                 origin: None,
