@@ -112,6 +112,47 @@ fn a_refused_ticket_leaves_the_ledger_as_it_was() {
     assert!(!store.is_delayed());
 }
 
+/// Takes the journal's segments out of its directory, or brings them back.
+fn move_segments(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name.to_str().unwrap().starts_with("segment-") {
+            std::fs::rename(from.join(&name), to.join(&name)).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_delays_a_ticket_and_nothing_of_it_is_done_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let (journal, away) = (home.path().join("journal"), home.path().join("away"));
+    let mut store = store(&home);
+    store.perform(vec![persist(1, vec![put("a", b"old")])]);
+    move_segments(&journal, &away);
+    let answers = store.perform(vec![persist(
+        2,
+        vec![append(Class::Result, 10), put("a", b"new")],
+    )]);
+    assert!(
+        matches!(
+            answers[..],
+            [Input::PersistDelayed {
+                ticket: Ticket(2),
+                ..
+            }]
+        ),
+        "{answers:?}"
+    );
+    move_segments(&away, &journal);
+    let answers = store.perform(Vec::new());
+    assert!(
+        matches!(&answers[..], [Input::Persisted { ticket: Ticket(2), appended, .. }] if *appended == [1]),
+        "{answers:?}"
+    );
+    assert_eq!(loaded(&mut store, "a").unwrap(), b"new");
+}
+
 #[test]
 fn reservations_are_used_and_given_back() {
     let home = tempfile::tempdir().unwrap();
