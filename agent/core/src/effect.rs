@@ -200,17 +200,6 @@ pub enum Write {
     },
 }
 
-impl Write {
-    /// The ledger entry that it changes.
-    #[must_use]
-    pub fn key(&self) -> Option<&str> {
-        match self {
-            Self::Put { key, .. } | Self::Remove { key } => Some(key),
-            Self::Append { .. } | Self::Reserve { .. } | Self::Unreserve { .. } => None,
-        }
-    }
-}
-
 /// As whom to connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkIdentity {

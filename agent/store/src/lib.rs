@@ -37,9 +37,6 @@ pub struct Wear {
     pub written_total_bytes: u64,
 }
 
-/// A ledger entry and what it holds, if anything.
-type Held = (String, Option<Vec<u8>>);
-
 /// Why a ticket was not buffered.
 enum Stop {
     Refused(PersistRefusal),
@@ -218,7 +215,6 @@ impl<S: Storage> Store<S> {
 
     /// Buffers a ticket. Its ledger writes come last, so that a refused append keeps them out.
     fn buffer(&mut self, writes: &[Write]) -> Result<Vec<u64>, Stop> {
-        let mut before = self.before(writes)?;
         let mut appended = Vec::new();
         for write in writes {
             match write {
@@ -235,8 +231,8 @@ impl<S: Storage> Store<S> {
         let mut undo = Vec::new();
         for write in writes {
             let changed = match write {
-                Write::Put { key, value } => self.put(key, Some(value)),
-                Write::Remove { key } => self.put(key, None),
+                Write::Put { key, value } => self.put(key, Some(value), &mut undo),
+                Write::Remove { key } => self.put(key, None, &mut undo),
                 Write::Unreserve { command } => {
                     if let Some(reservation) = self.reservations.remove(command) {
                         self.journal.unreserve(reservation);
@@ -249,25 +245,8 @@ impl<S: Storage> Store<S> {
                 self.undo(undo);
                 return Err(stop);
             }
-            if write.key().is_some() {
-                undo.extend(before.pop_front());
-            }
         }
         Ok(appended)
-    }
-
-    /// What the keys of a ticket hold before it, in the order of its writes. Read before anything is
-    /// buffered: a device that fails then leaves nothing half done.
-    fn before(&mut self, writes: &[Write]) -> Result<VecDeque<Held>, Stop> {
-        let ledger = self.journal.ledger();
-        let keys = writes.iter().filter_map(Write::key);
-        let held = keys.map(|key| match ledger.get(key.as_bytes()) {
-            Ok(value) => Ok((key.to_owned(), value)),
-            // An old value that cannot be read is not one to go back to.
-            Err(ReadError::Damaged { .. }) => Ok((key.to_owned(), None)),
-            Err(error) => Err(Stop::Device(chain(&error))),
-        });
-        held.collect()
     }
 
     fn reserve(&mut self, command: CommandId, bytes: u64) -> Result<(), Stop> {
@@ -298,16 +277,30 @@ impl<S: Storage> Store<S> {
         .map_err(stop_of)
     }
 
-    fn put(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), Stop> {
+    fn put(
+        &mut self,
+        key: &str,
+        value: Option<&[u8]>,
+        undo: &mut Vec<(String, Option<Vec<u8>>)>,
+    ) -> Result<(), Stop> {
         let mut ledger = self.journal.ledger();
+        let old = match ledger.get(key.as_bytes()) {
+            Ok(old) => Some(old),
+            // A damaged value is not one to go back to.
+            Err(ReadError::Damaged { .. }) => Some(None),
+            // Nor is one made up while the device fails: then what the ticket wrote stays.
+            Err(_) => None,
+        };
         match value {
             Some(value) => ledger.put(key.as_bytes(), value),
             None => ledger.remove(key.as_bytes()),
         }
-        .map_err(stop_of)
+        .map_err(stop_of)?;
+        undo.extend(old.map(|old| (key.to_owned(), old)));
+        Ok(())
     }
 
-    fn undo(&mut self, changes: Vec<Held>) {
+    fn undo(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
         let mut ledger = self.journal.ledger();
         for (key, old) in changes.into_iter().rev() {
             let undone = match old {
