@@ -8,8 +8,10 @@ use super::{End, Environment};
 use holdfast_documents::InventoryType;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::Duration;
 use tokio::process::Command;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// Gatherers read whole package databases: one at a time keeps memory and disk in bounds.
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
@@ -19,6 +21,8 @@ pub const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The verb by which it gathers: of no use to people, and so in no help text.
 pub const VERB: &str = "gather";
 
+/// One that hangs is given up after this, so that the next one can begin.
+const LIMIT: Duration = Duration::from_mins(30);
 /// Bytes taken of what a gatherer found: far above what a report may have.
 const FOUND_BYTES_MAX: usize = 8 << 20;
 /// Bytes taken of its last words.
@@ -86,11 +90,24 @@ pub async fn gather(wanted: Wanted, environment: &Environment) -> Gathered {
 async fn elsewhere(wanted: &Wanted, program: &Path) -> Result<Gathered, String> {
     let argument = wanted.to_argument().map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.arg0("holdfast-agent").args([VERB, &argument]);
-    let process = Process::begin(command, None).map_err(|error| error.to_string())?;
+    // An emulator that takes itself for this program takes the verb for a file: of nobody's folder.
+    command.current_dir("/").arg0("holdfast-agent");
+    command.args([VERB, &argument]);
+    // The disk that the program is read from may hang.
+    let beginning = tokio::task::spawn_blocking(move || Process::begin(command, None));
+    let process = beginning
+        .await
+        .map_err(|error| error.to_string())?
+        .map_err(|error| error.to_string())?;
     let bounds = (FOUND_BYTES_MAX, WORDS_BYTES_MAX);
-    let finished = supervise(process, bounds, std::future::pending()).await;
-    found(finished.map_err(|error| error.to_string())?)
+    let supervising = supervise(process, bounds, std::future::pending());
+    match timeout(LIMIT, supervising).await {
+        Ok(finished) => found(finished.map_err(|error| error.to_string())?),
+        Err(_) => Ok(Gathered::failed(format!(
+            "the gatherer did not end within {} minutes",
+            LIMIT.as_secs() / 60
+        ))),
+    }
 }
 
 fn found(finished: Finished) -> Result<Gathered, String> {
