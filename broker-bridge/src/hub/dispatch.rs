@@ -65,8 +65,11 @@ async fn admit_command(
         return Ok(None);
     };
     if !may_send(now, command.requested, command.expires) {
-        // The clock stands wrong. Once it is right, only the tick looks at it again.
-        if invocations::withhold(connection, id, command.requested).await? {
+        // Before its time the clock stands wrong: once it is right, only the tick looks at it again.
+        // After its time, the tick ends it.
+        if now < command.requested
+            && invocations::withhold(connection, id, command.requested).await?
+        {
             tracing::warn!(
                 command_id = %id, now, requested = command.requested,
                 "a command waits for the clock: by it, it is yet to be asked for"
