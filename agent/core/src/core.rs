@@ -356,6 +356,7 @@ impl Core {
 
     /// What follows from acknowledgements.
     pub(crate) fn acknowledged(&mut self) {
+        self.results_changed();
         let acked = self.streams.acked(Class::State);
         self.reports.acknowledged(&mut self.ctx, acked);
     }
@@ -387,6 +388,8 @@ impl Core {
             Life::Starting | Life::Stopped => return,
             Life::Running | Life::Stopping(_) | Life::Closing => {}
         }
+        // Before any of them is forgotten.
+        self.commands.tell_asked(ctx, now);
         if ctx.record.clock.lags(now) {
             ctx.record.clock.raise(now);
             let write = ctx.node_write();

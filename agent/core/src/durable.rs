@@ -38,8 +38,18 @@ impl Core {
     /// Records were appended, or acknowledged ones released.
     pub(crate) fn streams_changed(&mut self, figures: [StreamFigures; 4]) {
         self.streams.persisted(figures);
-        self.commands
-            .set_results(self.streams.figures(Class::Result));
+        self.results_changed();
+    }
+
+    /// Where stream *result* ends, and up to where the bridge has it: the journal learns of an
+    /// acknowledgement later, since a slow disk comes between.
+    pub(crate) fn results_changed(&mut self) {
+        let figures = self.streams.figures(Class::Result);
+        let released = figures.released.max(self.streams.acked(Class::Result));
+        self.commands.set_results(StreamFigures {
+            released,
+            ..figures
+        });
     }
 
     pub(crate) fn persisted(

@@ -101,6 +101,10 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         117_660_145_356_704,
         "a power cut took output that no sync had made durable, and left the result behind it",
     ),
+    (
+        71_206_707_708_519,
+        "an agent started again told nothing of a result that a restored bridge had lost, since it did not know that it was acknowledged",
+    ),
 ];
 
 #[test]

@@ -20,7 +20,7 @@ use holdfast_protocol::up::{Class, InvocationState, InvocationUpdate, Record, St
 use holdfast_protocol::{CommandId, down};
 use recover::Recovery;
 pub(crate) use recover::Times;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tombstone::Tombstone;
 
 pub(crate) use admit::Arrival;
@@ -123,6 +123,8 @@ impl Held {
 pub(crate) struct Commands {
     held: BTreeMap<CommandId, Held>,
     tombstones: BTreeMap<CommandId, Tombstone>,
+    /// Those of them to tell again once it is clear that the bridge had had their results.
+    asked: BTreeSet<CommandId>,
     /// Commands whose cancel came before them, oldest first.
     cancelled: VecDeque<CommandId>,
     next_order: u64,
@@ -302,6 +304,7 @@ impl Commands {
                 state: ending.state,
                 expires_unix_ms: held.command.expires_unix_ms,
                 result_up_to: self.results.head,
+                restored: false,
             };
             self.tombstones.insert(id, tombstone);
         }

@@ -12,7 +12,7 @@ use crate::store::{self, COMMAND_PREFIX, CommandRecord, Place};
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::up::{Class, InvocationState, Record};
 use holdfast_protocol::{CommandId, down};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// Records read at a time.
 const PAGE_RECORDS: usize = 64;
@@ -79,6 +79,7 @@ impl Commands {
         let mut commands = Self {
             held: BTreeMap::new(),
             tombstones: BTreeMap::new(),
+            asked: BTreeSet::new(),
             cancelled: VecDeque::new(),
             next_order: 0,
             results,
@@ -166,6 +167,7 @@ impl Commands {
                     state,
                     expires_unix_ms,
                     result_up_to: self.results.head,
+                    restored: true,
                 };
                 self.tombstones.insert(id, tombstone);
                 return;

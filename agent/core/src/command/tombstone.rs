@@ -17,6 +17,8 @@ pub(super) struct Tombstone {
     pub(super) expires_unix_ms: u64,
     /// Its result lies in stream *result* at this sequence or below.
     pub(super) result_up_to: u64,
+    /// An earlier process ended it: where its result lies is only known to be no higher than that.
+    pub(super) restored: bool,
 }
 
 impl Tombstone {
@@ -59,6 +61,11 @@ impl Commands {
             return;
         };
         if !tombstone.is_acknowledged(results) {
+            // The result is on its way, or was acknowledged to an earlier process: the
+            // acknowledgement of all that lay there tells which, if anybody still waits then.
+            if tombstone.restored {
+                self.asked.insert(id);
+            }
             return;
         }
         let stored = told_again(id, tombstone.state, ctx.record.clock.stamp(now));
@@ -75,6 +82,20 @@ impl Commands {
             reserved: None,
         };
         ctx.persist(Purpose::TellAgain(id), vec![append]);
+    }
+
+    /// Tells again what was asked for before it was clear that the bridge had had it.
+    pub(crate) fn tell_asked(&mut self, ctx: &mut Context, now: Monotonic) {
+        let results = self.results;
+        let is_clear = |id: &CommandId| {
+            let tombstone = self.tombstones.get(id);
+            tombstone.is_none_or(|tombstone| tombstone.is_acknowledged(results))
+        };
+        let clear: Vec<CommandId> = self.asked.iter().copied().filter(is_clear).collect();
+        for id in clear {
+            self.asked.remove(&id);
+            self.tell_again(ctx, now, id);
+        }
     }
 
     /// A result that was told again is durable, or the journal has no room: then the next question

@@ -216,6 +216,9 @@ fn an_ended_command_is_remembered_past_its_time_until_its_result_is_acknowledged
     };
     assert!(remembers(&node));
     node.acknowledge();
+    // The second process could not know whether the first had been told that it may forget it.
+    assert_eq!(node.states(1), [InProgress, Success, Success]);
+    node.acknowledge();
     node.wait(3 * 3_600_000);
     assert!(!remembers(&node));
 }
