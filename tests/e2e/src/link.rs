@@ -3,7 +3,7 @@
 //! Never reads what passes: TLS goes end to end.
 
 use anyhow::{Context as _, Result};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -56,9 +56,7 @@ impl Link {
     /// # Errors
     /// When no port can be bound there.
     pub fn at(entrance: IpAddr, target: SocketAddr) -> Result<Self> {
-        let free = TcpListener::bind((entrance, 0))?.local_addr()?;
-        // Bound by its number, the port stays ours while nobody listens on it.
-        let listener = TcpListener::bind(free).context("binding the link")?;
+        let listener = own_port(entrance).context("binding the link")?;
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             listener,
@@ -135,6 +133,23 @@ fn accept(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// Tries to have a port of one's own before it is given up.
+const PORT_TRIES: usize = 20;
+
+/// Bound by its number, a port stays ours while nobody listens on it. Somebody else may have taken it
+/// since it was free: then another one is.
+fn own_port(entrance: IpAddr) -> std::io::Result<TcpListener> {
+    let bound = || {
+        // Closed before it is bound again.
+        let free = TcpListener::bind((entrance, 0))?.local_addr()?;
+        TcpListener::bind(free)
+    };
+    let tries = std::iter::repeat_with(bound).take(PORT_TRIES);
+    let taken = |tried: &std::io::Result<TcpListener>| matches!(tried, Err(error) if error.kind() == ErrorKind::AddrInUse);
+    let mut tries = tries.skip_while(taken);
+    tries.next().unwrap_or_else(bound)
 }
 
 fn pass(agent: TcpStream, shared: &Arc<Shared>) -> Result<()> {
@@ -227,7 +242,7 @@ mod tests {
             assert!(matches!(stream.read(&mut [0; 4]), Ok(0) | Err(_)));
             for _ in 0..2 {
                 let refused = TcpStream::connect(link.address()).unwrap_err();
-                assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+                assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
             }
             link.cut();
             link.restore();
