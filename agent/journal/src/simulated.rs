@@ -91,9 +91,14 @@ impl SimStorage {
 
     /// Takes all faults away, except that power stays off until [`Self::restart`].
     pub fn disarm(&self) {
+        self.mend();
+        self.disk().power_cut = None;
+    }
+
+    /// Takes the disk's own faults away: an armed power cut still comes.
+    pub fn mend(&self) {
         let mut disk = self.disk();
         disk.sync_fails = None;
-        disk.power_cut = None;
         disk.capacity = None;
         disk.read_only = false;
         disk.read_only_from = None;
@@ -192,6 +197,12 @@ impl SimStorage {
             *byte ^= 1 << (bit % 8);
             self.overwrite(name, bytes);
         }
+    }
+
+    /// Whether no file can be read.
+    #[must_use]
+    pub fn reads_fail(&self) -> bool {
+        self.disk().reads_fail
     }
 
     /// Calls so far that changed anything: where a [`Fault::PowerCut`] can strike.

@@ -562,7 +562,9 @@ impl World {
                     self.witness.trusts(machine, &status, unix_ms)
                 })
                 .and_then(|()| {
-                    let idle = disk.is_delayed() || machine.suspended_until > self.now;
+                    // What may have ended already is not refused before its result was looked for.
+                    let fails = disk.is_delayed() || machine.storage.reads_fail();
+                    let idle = fails || machine.suspended_until > self.now;
                     self.witness
                         .waits(self.now, machine, &status, idle, &self.bridge)
                 })

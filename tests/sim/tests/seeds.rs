@@ -105,6 +105,10 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         71_206_707_708_519,
         "an agent started again told nothing of a result that a restored bridge had lost, since it did not know that it was acknowledged",
     ),
+    (
+        197_410_831_752_350,
+        "a disk that nobody could read when the agent started, so that it could not look for results, was taken for one that works",
+    ),
 ];
 
 #[test]

@@ -239,8 +239,8 @@ impl World {
             Fault::BitFlips { machine, pick } => self.flip(machine, pick),
             Fault::Cloned { machine } => self.clone_machine(machine),
             Fault::DiskMends { machine } => {
-                if let Some(machine) = self.machines.get(machine).filter(|m| !m.power_cut_armed) {
-                    machine.storage.disarm();
+                if let Some(mended) = self.machines.get(machine) {
+                    mended.storage.mend();
                 }
             }
             Fault::Sleep { machine, ms } => {
