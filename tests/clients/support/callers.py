@@ -46,7 +46,8 @@ class Cli:
     """The AWS CLI, unmodified, in an environment that holds nothing but its key and the endpoint."""
 
     def __init__(self, endpoint, key, home):
-        self.program = str(pathlib.Path(sys.executable).parent / "aws")
+        # Its script's first line cannot name an interpreter whose path has a space.
+        self.program = [sys.executable, str(pathlib.Path(sys.executable).parent / "aws")]
         self.environment = {
             "PATH": os.defpath,
             "HOME": str(home),
@@ -62,7 +63,7 @@ class Cli:
     def outcome(self, *arguments):
         """Runs `aws ssm …`; exit code, output and error as they came."""
         return subprocess.run(
-            [self.program, "ssm", *map(str, arguments)],
+            [*self.program, "ssm", *map(str, arguments)],
             env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
         )  # fmt: skip
 
