@@ -1,4 +1,4 @@
-//! The journal itself: admission against caps, group commit, acknowledgement, figures.
+//! The journal itself: what is buffered, group commit, acknowledgement, figures.
 //! It never makes a promise before the device has confirmed it, nor admits more than a cap allows.
 
 use std::collections::BTreeMap;
@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     Damage, OpenError, Recovery, Refusal, ReleaseError, SaltSource, Storage, StorageError,
     StreamId, SyncError,
+    admission::full_unless_fits,
     cursor::{Cursor, Table},
     format::{MAX_RECORD, framed},
     ledger::Index,
@@ -555,76 +556,9 @@ impl<S: Storage> Journal<S> {
             .is_some_and(|found| found.pending_bytes + need > PENDING_BYTES_MAX)
     }
 
-    fn check(&self, stream: StreamId, len: usize) -> Result<u64, Refusal> {
-        if len > MAX_RECORD {
-            return Err(Refusal::TooLarge {
-                len,
-                max: MAX_RECORD,
-            });
-        }
-        if stream == StreamId::LEDGER || !self.streams.contains_key(&stream) {
-            return Err(Refusal::UnknownStream { stream });
-        }
-        Ok(u64::from(framed(len)))
-    }
-
-    fn admit(&self, id: StreamId, key: u16, need: u64) -> Result<(), Refusal> {
-        let Some(stream) = self.streams.get(&id) else {
-            return Err(Refusal::UnknownStream { stream: id });
-        };
-        let kept = match stream.policy {
-            Policy::Refuse => stream.used_bytes(),
-            // Whatever is replaced or old can go, at the next sync.
-            Policy::NewestPerKey => stream
-                .newest
-                .iter()
-                .filter(|&(&other, _)| other != key)
-                .map(|(_, &(_, bytes))| u64::from(bytes))
-                .sum(),
-            Policy::OldestFirst => 0,
-        };
-        full_unless_fits(stream, kept, need)
-    }
-
-    fn check_device(&self, stream: StreamId, bytes: u64) -> Result<(), Refusal> {
-        let free = self
-            .storage
-            .free_bytes()
-            .map_err(StorageError::on("measure", ""))?;
-        let free_bytes = free.saturating_add(self.pool.spare_bytes());
-        let promised: u64 = self
-            .streams
-            .values()
-            .map(|found| found.reserved_bytes)
-            .sum();
-        let need_bytes = promised + bytes;
-        if need_bytes > free_bytes {
-            return Err(Refusal::DeviceFull {
-                stream,
-                free_bytes,
-                need_bytes,
-            });
-        }
-        Ok(())
-    }
-
     fn set_reserved(&mut self, stream: StreamId, change: impl FnOnce(u64) -> u64) {
         if let Some(found) = self.streams.get_mut(&stream) {
             found.reserved_bytes = change(found.reserved_bytes);
         }
     }
-}
-
-/// `kept` bytes stay, others are reserved: do `need` more fit?
-fn full_unless_fits<F>(stream: &Stream<F>, kept: u64, need: u64) -> Result<(), Refusal> {
-    let used_bytes = kept + stream.reserved_bytes;
-    if used_bytes.saturating_add(need) > stream.cap_bytes {
-        return Err(Refusal::Full {
-            stream: stream.id,
-            cap_bytes: stream.cap_bytes,
-            used_bytes,
-            need_bytes: need,
-        });
-    }
-    Ok(())
 }

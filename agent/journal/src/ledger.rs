@@ -15,6 +15,8 @@ pub const MAX_KEY: usize = 64;
 
 const PUT: u8 = 1;
 const REMOVE: u8 = 2;
+/// Kind and key length.
+const HEADER: usize = 2;
 
 /// A change, as a record of the ledger's stream holds it: kind, key length, key, value.
 pub(crate) enum Operation<'a> {
@@ -114,6 +116,59 @@ impl Index {
     }
 }
 
+/// Changes that are not made yet: framed bytes of the value that each key would have, and of all.
+#[derive(Debug, Default)]
+pub(crate) struct Planned<'a> {
+    values: BTreeMap<&'a [u8], u64>,
+    live_bytes: Option<u64>,
+}
+
+impl<S: Storage> Journal<S> {
+    /// A value of this length on top of what is planned.
+    pub(crate) fn plan_put<'a>(
+        &self,
+        planned: &mut Planned<'a>,
+        key: &'a [u8],
+        value_bytes: usize,
+    ) -> Result<(), Refusal> {
+        check_key(key)?;
+        let payload_bytes = HEADER + key.len() + value_bytes;
+        if payload_bytes > MAX_RECORD {
+            return Err(Refusal::TooLarge {
+                len: value_bytes,
+                max: MAX_RECORD - HEADER - key.len(),
+            });
+        }
+        let need_bytes = u64::from(framed(payload_bytes));
+        let used_bytes = self.live_without(planned, key);
+        let cap_bytes = self.ledger_cap_bytes;
+        if used_bytes + need_bytes > cap_bytes {
+            return Err(Refusal::Full {
+                stream: StreamId::LEDGER,
+                cap_bytes,
+                used_bytes,
+                need_bytes,
+            });
+        }
+        planned.values.insert(key, need_bytes);
+        planned.live_bytes = Some(used_bytes + need_bytes);
+        Ok(())
+    }
+
+    /// A key has no value on top of what is planned.
+    pub(crate) fn plan_remove<'a>(&self, planned: &mut Planned<'a>, key: &'a [u8]) {
+        planned.live_bytes = Some(self.live_without(planned, key));
+        planned.values.insert(key, 0);
+    }
+
+    fn live_without(&self, planned: &Planned<'_>, key: &[u8]) -> u64 {
+        let held = self.index.places.get(key);
+        let held = held.map_or(0, |place| u64::from(place.framed));
+        let replaced = planned.values.get(key).copied().unwrap_or(held);
+        planned.live_bytes.unwrap_or(self.index.live_bytes) - replaced
+    }
+}
+
 /// The keyed store of a journal. Changes are durable after [`Journal::sync`]; reads see them at once.
 pub struct Ledger<'j, S: Storage> {
     journal: &'j mut Journal<S>,
@@ -133,26 +188,9 @@ impl<S: Storage> Ledger<'_, S> {
     /// [`Refusal::Full`] when the live entries would exceed the cap, [`Refusal::BadKey`],
     /// [`Refusal::TooLarge`], or the device's; the old value then stays.
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), Refusal> {
-        check_key(key)?;
+        self.journal
+            .plan_put(&mut Planned::default(), key, value.len())?;
         let payload = Operation::Put { key, value }.encode();
-        if payload.len() > MAX_RECORD {
-            let max = MAX_RECORD - 2 - key.len();
-            let len = value.len();
-            return Err(Refusal::TooLarge { len, max });
-        }
-        let index = &self.journal.index;
-        let replaced = index.places.get(key).map_or(0, |place| place.framed);
-        let need_bytes = u64::from(framed(payload.len()));
-        let used_bytes = index.live_bytes - u64::from(replaced);
-        let cap_bytes = self.journal.ledger_cap_bytes;
-        if used_bytes + need_bytes > cap_bytes {
-            return Err(Refusal::Full {
-                stream: StreamId::LEDGER,
-                cap_bytes,
-                used_bytes,
-                need_bytes,
-            });
-        }
         self.write(&payload)
     }
 

@@ -26,6 +26,7 @@
 //! In memory: the buffer of records not yet durable (320 KiB a stream), 16 B for every
 //! 16 KiB on disk, and the ledger's keys.
 
+mod admission;
 mod compact;
 mod cursor;
 mod directory;
@@ -45,6 +46,7 @@ mod simulated;
 mod storage;
 mod stream;
 
+pub use admission::Change;
 pub use directory::DirStorage;
 pub use error::{OpenError, ReadError, Refusal, ReleaseError, StorageError, SyncError};
 pub use format::MAX_RECORD;

@@ -12,7 +12,7 @@ mod common;
 
 use common::{config, payload_of, salts};
 use holdfast_journal::{
-    Entry, GapReason, Journal, MAX_RECORD, Refusal, ReleaseError, SimStorage, StreamId,
+    Change, Entry, GapReason, Journal, MAX_RECORD, Refusal, ReleaseError, SimStorage, StreamId,
 };
 
 fn open(storage: &SimStorage) -> Journal<SimStorage> {
@@ -324,4 +324,57 @@ fn a_full_ledger_refuses_with_its_bound_and_keeps_the_old_value() {
     journal.ledger().remove(&1u32.to_le_bytes()).unwrap();
     journal.ledger().remove(&2u32.to_le_bytes()).unwrap();
     journal.ledger().put(b"key", &[1; 20_000]).unwrap();
+}
+
+#[test]
+fn changes_are_admitted_together_exactly_where_each_would_be_taken_after_the_other() {
+    let mut journal = open(&SimStorage::new());
+    let value = vec![0; 20_000];
+    let keys: Vec<[u8; 1]> = (0..20).map(|key| [key]).collect();
+    let puts: Vec<Change<'_>> = keys
+        .iter()
+        .map(|key| Change::Put {
+            key,
+            value_bytes: value.len(),
+        })
+        .collect();
+    let fits = (1..puts.len())
+        .find(|count| journal.admits(&puts[..*count]).is_err())
+        .unwrap()
+        - 1;
+    for key in &keys[..fits] {
+        journal.ledger().put(key, &value).unwrap();
+    }
+    let refused = journal.ledger().put(&keys[fits], &value);
+    assert!(matches!(refused, Err(Refusal::Full { .. })));
+    // What is replaced makes room, and so does what goes before.
+    assert!(journal.admits(&puts[..fits]).is_ok());
+    assert!(journal.admits(&puts[fits..=fits]).is_err());
+    let [first, other] = [&keys[0], &keys[fits]];
+    let exchanged = [
+        Change::Remove { key: first },
+        Change::Put {
+            key: other,
+            value_bytes: value.len(),
+        },
+    ];
+    assert!(journal.admits(&exchanged).is_ok());
+}
+
+#[test]
+fn appends_are_admitted_together_within_the_cap_and_a_reservation() {
+    let mut journal = open(&SimStorage::new());
+    let reservation = journal.reserve(StreamId::RESULT, 1000).unwrap();
+    while journal.append(StreamId::RESULT, &[1; 1000]).is_ok() {}
+    let append = |reservation| Change::Append {
+        stream: StreamId::RESULT,
+        key: 0,
+        payload_bytes: 1000,
+        reservation,
+    };
+    assert!(journal.admits(&[append(Some(&reservation))]).is_ok());
+    assert!(journal.admits(&[append(None)]).is_err());
+    let both = [append(Some(&reservation)), append(None)];
+    assert!(journal.admits(&both).is_err());
+    journal.unreserve(reservation);
 }

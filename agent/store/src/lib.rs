@@ -2,19 +2,22 @@
 //! Never answers for a write before it is durable, and never writes a later ticket before an earlier one.
 
 use holdfast_agent_core::{
-    Entry, Input, LedgerDamage, Monotonic, PersistRefusal, Restored, StoreOp, StreamFigures,
-    Ticket, Write, chain, is_restored,
+    Entry, Input, LedgerDamage, Monotonic, Restored, StoreOp, StreamFigures, Ticket, chain,
+    is_restored,
 };
 use holdfast_journal::{
-    Config, GapReason, Journal, OpenError, ReadError, Recovery, Refusal, Reservation, SaltSource,
-    Storage, StreamId,
+    Config, GapReason, Journal, OpenError, ReadError, Recovery, Reservation, SaltSource, Storage,
+    StreamId,
 };
 use holdfast_protocol::CommandId;
 use holdfast_protocol::up::{self, Class, Record};
 use std::collections::{HashMap, VecDeque};
 
+mod buffer;
 #[cfg(test)]
 mod tests;
+
+use buffer::{Stop, Waiting};
 
 /// The journal and what is under way in it.
 pub struct Store<S: Storage> {
@@ -24,8 +27,8 @@ pub struct Store<S: Storage> {
     reservations: HashMap<CommandId, Reservation>,
     /// Buffered, not yet durable: ticket and the sequences of its appends.
     open: Vec<(Ticket, Vec<u64>)>,
-    /// Not even buffered, because the device fails.
-    waiting: VecDeque<(Ticket, Vec<Write>)>,
+    /// Not even buffered as a whole, because the device fails.
+    waiting: VecDeque<Waiting>,
 }
 
 /// What the journal has given to its device. What a file system adds is not in it.
@@ -35,12 +38,6 @@ pub struct Wear {
     pub written_bytes: u64,
     /// Bytes since the node was registered; after a power cut up to a segment less.
     pub written_total_bytes: u64,
-}
-
-/// Why a ticket was not buffered.
-enum Stop {
-    Refused(PersistRefusal),
-    Device(String),
 }
 
 impl<S: Storage> Store<S> {
@@ -146,7 +143,9 @@ impl<S: Storage> Store<S> {
         let mut released = false;
         for op in ops {
             match op {
-                StoreOp::Persist { ticket, writes } => self.waiting.push_back((ticket, writes)),
+                StoreOp::Persist { ticket, writes } => {
+                    self.waiting.push_back(Waiting::new(ticket, writes));
+                }
                 StoreOp::Release { class, up_to } => {
                     self.release(class, up_to);
                     released = true;
@@ -175,12 +174,13 @@ impl<S: Storage> Store<S> {
 
     fn persist(&mut self, answers: &mut Vec<Input>) {
         let mut device = None;
-        while let Some((ticket, writes)) = self.waiting.pop_front() {
-            match self.buffer(&writes) {
-                Ok(appended) => self.open.push((ticket, appended)),
+        while let Some(mut waiting) = self.waiting.pop_front() {
+            let ticket = waiting.ticket;
+            match self.buffer(&mut waiting) {
+                Ok(()) => self.open.push((ticket, waiting.appended)),
                 Err(Stop::Refused(why)) => answers.push(Input::PersistFailed { ticket, why }),
                 Err(Stop::Device(why)) => {
-                    self.waiting.push_front((ticket, writes));
+                    self.waiting.push_front(waiting);
                     device = Some(why);
                     break;
                 }
@@ -205,111 +205,11 @@ impl<S: Storage> Store<S> {
         }
         if let Some(why) = device {
             let open = self.open.iter().map(|(ticket, _)| *ticket);
-            let waiting = self.waiting.iter().map(|(ticket, _)| *ticket);
+            let waiting = self.waiting.iter().map(|waiting| waiting.ticket);
             answers.extend(open.chain(waiting).map(|ticket| Input::PersistDelayed {
                 ticket,
                 why: why.clone(),
             }));
-        }
-    }
-
-    /// Buffers a ticket. Its ledger writes come last, so that a refused append keeps them out.
-    fn buffer(&mut self, writes: &[Write]) -> Result<Vec<u64>, Stop> {
-        let mut appended = Vec::new();
-        for write in writes {
-            match write {
-                Write::Reserve { command, bytes } => self.reserve(*command, *bytes)?,
-                Write::Append {
-                    class,
-                    key,
-                    stored,
-                    reserved,
-                } => appended.push(self.append(*class, *key, stored, *reserved)?),
-                Write::Put { .. } | Write::Remove { .. } | Write::Unreserve { .. } => {}
-            }
-        }
-        let mut undo = Vec::new();
-        for write in writes {
-            let changed = match write {
-                Write::Put { key, value } => self.put(key, Some(value), &mut undo),
-                Write::Remove { key } => self.put(key, None, &mut undo),
-                Write::Unreserve { command } => {
-                    if let Some(reservation) = self.reservations.remove(command) {
-                        self.journal.unreserve(reservation);
-                    }
-                    Ok(())
-                }
-                Write::Reserve { .. } | Write::Append { .. } => Ok(()),
-            };
-            if let Err(stop) = changed {
-                self.undo(undo);
-                return Err(stop);
-            }
-        }
-        Ok(appended)
-    }
-
-    fn reserve(&mut self, command: CommandId, bytes: u64) -> Result<(), Stop> {
-        if let Some(old) = self.reservations.remove(&command) {
-            self.journal.unreserve(old);
-        }
-        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
-        let reservation = self
-            .journal
-            .reserve(StreamId::RESULT, bytes)
-            .map_err(stop_of)?;
-        self.reservations.insert(command, reservation);
-        Ok(())
-    }
-
-    fn append(
-        &mut self,
-        class: Class,
-        key: u16,
-        stored: &[u8],
-        reserved: Option<CommandId>,
-    ) -> Result<u64, Stop> {
-        let reservation = reserved.and_then(|command| self.reservations.get_mut(&command));
-        match reservation {
-            Some(reservation) => self.journal.append_reserved(reservation, key, stored),
-            None => self.journal.append_keyed(stream_of(class), key, stored),
-        }
-        .map_err(stop_of)
-    }
-
-    fn put(
-        &mut self,
-        key: &str,
-        value: Option<&[u8]>,
-        undo: &mut Vec<(String, Option<Vec<u8>>)>,
-    ) -> Result<(), Stop> {
-        let mut ledger = self.journal.ledger();
-        let old = match ledger.get(key.as_bytes()) {
-            Ok(old) => Some(old),
-            // A damaged value is not one to go back to.
-            Err(ReadError::Damaged { .. }) => Some(None),
-            // Nor is one made up while the device fails: then what the ticket wrote stays.
-            Err(_) => None,
-        };
-        match value {
-            Some(value) => ledger.put(key.as_bytes(), value),
-            None => ledger.remove(key.as_bytes()),
-        }
-        .map_err(stop_of)?;
-        undo.extend(old.map(|old| (key.to_owned(), old)));
-        Ok(())
-    }
-
-    fn undo(&mut self, changes: Vec<(String, Option<Vec<u8>>)>) {
-        let mut ledger = self.journal.ledger();
-        for (key, old) in changes.into_iter().rev() {
-            let undone = match old {
-                Some(value) => ledger.put(key.as_bytes(), &value),
-                None => ledger.remove(key.as_bytes()),
-            };
-            if let Err(error) = undone {
-                tracing::warn!(key, error = chain(&error), "a ledger entry is not restored");
-            }
         }
     }
 
@@ -402,7 +302,7 @@ fn lost_results<S: Storage>(
     Ok(lost)
 }
 
-fn stream_of(class: Class) -> StreamId {
+pub(crate) fn stream_of(class: Class) -> StreamId {
     match class {
         Class::Result => StreamId::RESULT,
         Class::Audit => StreamId::AUDIT,
@@ -411,28 +311,10 @@ fn stream_of(class: Class) -> StreamId {
     }
 }
 
-fn class_of(stream: StreamId) -> Option<Class> {
+pub(crate) fn class_of(stream: StreamId) -> Option<Class> {
     Class::ALL
         .into_iter()
         .find(|class| stream_of(*class) == stream)
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it serves `map_err`")]
-fn stop_of(refusal: Refusal) -> Stop {
-    let why = chain(&refusal);
-    match refusal {
-        Refusal::Full {
-            stream, cap_bytes, ..
-        } => Stop::Refused(match class_of(stream) {
-            Some(class) => PersistRefusal::Stream { class, cap_bytes },
-            None => PersistRefusal::Ledger { cap_bytes },
-        }),
-        Refusal::DeviceFull { .. }
-        | Refusal::TooLarge { .. }
-        | Refusal::BadKey { .. }
-        | Refusal::UnknownStream { .. } => Stop::Refused(PersistRefusal::Disk { why }),
-        Refusal::Unsynced(_) | Refusal::Storage(_) => Stop::Device(why),
-    }
 }
 
 fn entry_of(class: Class, entry: holdfast_journal::Entry) -> Entry {

@@ -4,10 +4,15 @@
 )]
 
 use super::*;
-use holdfast_journal::DirStorage;
+use holdfast_agent_core::{PersistRefusal, Write};
+use holdfast_journal::{DirStorage, Fault, SimStorage};
 
 fn store(home: &tempfile::TempDir) -> Store<DirStorage> {
     let storage = DirStorage::open(&home.path().join("journal")).unwrap();
+    on(storage)
+}
+
+fn on<S: Storage>(storage: S) -> Store<S> {
     let salts = Box::new(|| 7);
     Store::open(storage, &Config::default(), salts).unwrap().0
 }
@@ -35,7 +40,7 @@ fn persist(ticket: u64, writes: Vec<Write>) -> StoreOp {
     }
 }
 
-fn loaded(store: &mut Store<DirStorage>, key: &str) -> Option<Vec<u8>> {
+fn loaded<S: Storage>(store: &mut Store<S>, key: &str) -> Option<Vec<u8>> {
     let key = key.to_owned();
     match store.perform(vec![StoreOp::Load { key }]).pop() {
         Some(Input::Loaded { value, .. }) => value,
@@ -124,7 +129,7 @@ fn move_segments(from: &std::path::Path, to: &std::path::Path) {
 }
 
 #[test]
-fn a_refused_ticket_forgets_nothing_that_the_device_does_not_give_back() {
+fn a_refused_ticket_changes_nothing_while_the_device_gives_nothing_back() {
     let home = tempfile::tempdir().unwrap();
     let (journal, away) = (home.path().join("journal"), home.path().join("away"));
     let mut store = store(&home);
@@ -137,7 +142,61 @@ fn a_refused_ticket_forgets_nothing_that_the_device_does_not_give_back() {
         "{answers:?}"
     );
     move_segments(&away, &journal);
-    assert_eq!(loaded(&mut store, "a").unwrap(), b"new");
+    assert_eq!(loaded(&mut store, "a").unwrap(), b"old");
+}
+
+#[test]
+fn what_a_full_ledger_refuses_leaves_neither_a_record_nor_a_reservation() {
+    let home = tempfile::tempdir().unwrap();
+    let mut store = store(&home);
+    let too_much = put("a", &vec![0; 32 << 20]);
+    let reserve = Write::Reserve {
+        command: CommandId::from([1; 16]),
+        bytes: 100_000,
+    };
+    for ticket in 1..4 {
+        let writes = vec![
+            reserve.clone(),
+            append(Class::Result, 10),
+            append(Class::Audit, 10),
+            too_much.clone(),
+        ];
+        let answers = store.perform(vec![persist(ticket, writes)]);
+        assert!(matches!(answers[..], [Input::PersistFailed { .. }]));
+    }
+    store.perform(vec![persist(4, vec![append(Class::Result, 10)])]);
+    let [results, audit, ..] = store.figures();
+    assert_eq!((results.head, audit.head), (1, 0));
+    assert_eq!(results.reserved_bytes, 0);
+}
+
+#[test]
+fn a_record_comes_once_however_often_the_rest_of_its_ticket_is_tried() {
+    let storage = SimStorage::new();
+    let mut store = on(storage.clone());
+    storage.arm(Fault::ReadOnly);
+    let large = vec![0; 200 << 10];
+    // The first fills the ledger's buffer, so that of the second only the append has room.
+    let first = persist(1, vec![put("a", &large)]);
+    let second = persist(2, vec![append(Class::Result, 10), put("b", &large)]);
+    let mut answers = store.perform(vec![first, second]);
+    for _ in 0..5 {
+        assert!(store.is_delayed());
+        answers = store.perform(Vec::new());
+    }
+    let delayed = |answer: &Input| matches!(answer, Input::PersistDelayed { .. });
+    assert!(answers.iter().all(delayed), "{answers:?}");
+    storage.mend();
+    let answers = store.perform(Vec::new());
+    let tickets = answers.iter().map(|answer| match answer {
+        Input::Persisted {
+            ticket, appended, ..
+        } => (ticket.0, appended.clone()),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(tickets.collect::<Vec<_>>(), [(1, vec![]), (2, vec![1])]);
+    assert_eq!(store.figures()[0].head, 1);
+    assert_eq!(loaded(&mut store, "b").unwrap(), large);
 }
 
 #[test]

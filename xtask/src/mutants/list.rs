@@ -23,6 +23,7 @@ const STREAM: &str = "agent/core/src/stream.rs";
 const SESSION: &str = "agent/core/src/session.rs";
 const TIME: &str = "agent/core/src/time.rs";
 const STORE: &str = "agent/store/src/lib.rs";
+const BUFFER: &str = "agent/store/src/buffer.rs";
 const JOURNAL: &str = "agent/journal/src/journal.rs";
 const SEGMENTS: &str = "agent/journal/src/stream.rs";
 const FORMAT: &str = "agent/journal/src/format.rs";
@@ -187,9 +188,9 @@ pub(super) const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "refused-ticket-half-written",
-        file: STORE,
-        before: "                self.undo(undo);\n                return Err(stop);",
-        after: "                return Err(stop);",
+        file: BUFFER,
+        before: "            self.journal.admits(&changes).map_err(stop_of)",
+        after: "            let _ = changes;\n            Ok(())",
     },
     Mutant {
         name: "no-sync",
