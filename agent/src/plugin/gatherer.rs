@@ -4,13 +4,13 @@
 
 use super::gather::{Gathered, Occasion, inventory_reports, patch_reports};
 use super::process::{Finished, Process, supervise};
-use super::{End, Environment};
+use super::{End, Environment, Stop};
 use holdfast_documents::InventoryType;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 /// Gatherers read whole package databases: one at a time keeps memory and disk in bounds.
@@ -21,7 +21,7 @@ pub const THIS_PROGRAM: &str = "/proc/self/exe";
 /// The verb by which it gathers: of no use to people, and so in no help text.
 pub const VERB: &str = "gather";
 
-/// One that hangs is given up after this, so that the next one can begin.
+/// Who asks is answered within this, also while one before it hangs: no more wait than ask in this time.
 const LIMIT: Duration = Duration::from_mins(30);
 /// Bytes taken of what a gatherer found: far above what a report may have.
 const FOUND_BYTES_MAX: usize = 8 << 20;
@@ -52,6 +52,15 @@ impl Wanted {
         }
     }
 
+    /// The command line of this program that gathers it.
+    fn command(&self, program: &Path) -> Result<Command, postcard::Error> {
+        let mut command = Command::new(program);
+        // An emulator that takes itself for this program takes the verb for a file: of nobody's folder.
+        command.current_dir("/").arg0("holdfast-agent");
+        command.args([VERB, &self.to_argument()?]);
+        Ok(command)
+    }
+
     /// As the one argument of [`VERB`].
     fn to_argument(&self) -> Result<String, postcard::Error> {
         postcard::to_stdvec(self).map(hex::encode)
@@ -68,31 +77,58 @@ impl Wanted {
 /// Gathers in another process, where there can be one, else on a blocking thread. To drop it ends the
 /// process; a thread finishes for nobody, since a gatherer changes nothing.
 pub async fn gather(wanted: Wanted, environment: &Environment) -> Gathered {
-    let Ok(permit) = ONE_AT_A_TIME.acquire().await else {
-        return Gathered::failed("the agent is stopping".into());
-    };
-    if let Some(program) = &environment.program {
-        match elsewhere(&wanted, program).await {
-            Ok(gathered) => return gathered,
-            Err(why) => tracing::debug!(why, "gathering in this process"),
+    let command = environment.program.as_deref();
+    let command = command.and_then(|program| wanted.command(program).ok());
+    let (answer, gathered) = oneshot::channel();
+    tokio::spawn(take_turn(&ONE_AT_A_TIME, wanted, command, answer));
+    match timeout(LIMIT, gathered).await {
+        Ok(gathered) => {
+            gathered.unwrap_or_else(|_| Gathered::failed("the gatherer broke off".into()))
         }
+        Err(_) => Gathered::failed(format!(
+            "the gatherer did not end within {} minutes",
+            LIMIT.as_secs() / 60
+        )),
     }
-    let gathering = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        wanted.gather()
-    });
-    gathering
-        .await
-        .unwrap_or_else(|_| Gathered::failed("the gatherer broke off".into()))
 }
 
-/// Gathers in another process; an error says why there was none that could.
-async fn elsewhere(wanted: &Wanted, program: &Path) -> Result<Gathered, String> {
-    let argument = wanted.to_argument().map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    // An emulator that takes itself for this program takes the verb for a file: of nobody's folder.
-    command.current_dir("/").arg0("holdfast-agent");
-    command.args([VERB, &argument]);
+/// Gathers when it is its turn, and keeps the turn until nothing of that runs any more, also when nobody
+/// waits for the answer: what a disk holds up does not add up.
+async fn take_turn(
+    turns: &Semaphore,
+    wanted: Wanted,
+    command: Option<Command>,
+    mut answer: oneshot::Sender<Gathered>,
+) {
+    let turn = tokio::select! {
+        turn = turns.acquire() => turn,
+        () = answer.closed() => return,
+    };
+    let elsewhere = match command {
+        Some(command) => elsewhere(command, answer.closed()).await,
+        None => Err("there is no program for it".into()),
+    };
+    let gathered = match elsewhere {
+        Ok(gathered) => gathered,
+        Err(_) if answer.is_closed() => return,
+        Err(why) => {
+            tracing::debug!(why, "gathering in this process");
+            let gathering = tokio::task::spawn_blocking(move || wanted.gather());
+            let broke_off = |_| Gathered::failed("the gatherer broke off".into());
+            gathering.await.unwrap_or_else(broke_off)
+        }
+    };
+    drop(turn);
+    // Whoever asked may have given up just now.
+    let _ = answer.send(gathered);
+}
+
+/// Gathers in another process, as long as somebody waits for it; an error says why there was none that
+/// could.
+async fn elsewhere(
+    command: Command,
+    nobody_waits: impl Future<Output = ()>,
+) -> Result<Gathered, String> {
     // The disk that the program is read from may hang.
     let beginning = tokio::task::spawn_blocking(move || Process::begin(command, None));
     let process = beginning
@@ -100,14 +136,12 @@ async fn elsewhere(wanted: &Wanted, program: &Path) -> Result<Gathered, String> 
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
     let bounds = (FOUND_BYTES_MAX, WORDS_BYTES_MAX);
-    let supervising = supervise(process, bounds, std::future::pending());
-    match timeout(LIMIT, supervising).await {
-        Ok(finished) => found(finished.map_err(|error| error.to_string())?),
-        Err(_) => Ok(Gathered::failed(format!(
-            "the gatherer did not end within {} minutes",
-            LIMIT.as_secs() / 60
-        ))),
-    }
+    let stop = async {
+        nobody_waits.await;
+        Stop::Cancelled
+    };
+    let finished = supervise(process, bounds, stop).await;
+    found(finished.map_err(|error| error.to_string())?)
 }
 
 fn found(finished: Finished) -> Result<Gathered, String> {
@@ -189,6 +223,32 @@ mod tests {
         );
         let cut = found(finished(End::Exited(0), &bytes[..3], "")).unwrap();
         assert!(cut.faults[0].contains("not understood"), "{:?}", cut.faults);
+    }
+
+    #[tokio::test]
+    async fn one_that_nobody_waits_for_has_ended_before_the_next_begins() {
+        let home = tempfile::tempdir().unwrap();
+        let (begun, ended) = (home.path().join("begun"), home.path().join("ended"));
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &begun,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        let mut command = Command::new("sh");
+        let script = "trap 'echo > ended; exit' TERM; echo > begun; while :; do sleep 0.01; done";
+        command.current_dir(home.path()).args(["-c", script]);
+        let turns: &Semaphore = Box::leak(Box::new(Semaphore::new(1)));
+        let (answer, gathered) = oneshot::channel();
+        let wanted = Wanted::Patches(Occasion::default());
+        let turn = tokio::spawn(take_turn(turns, wanted, Some(command), answer));
+        let told = tokio::task::spawn_blocking(move || std::fs::read_to_string(begun));
+        told.await.unwrap().unwrap();
+        drop(gathered);
+        let next = turns.acquire().await;
+        assert!(ended.exists());
+        drop(next);
+        turn.await.unwrap();
     }
 
     #[test]
