@@ -17,9 +17,12 @@ impl Core {
         let ctx = &mut self.ctx;
         if class == Class::Result && self.commands.is_recovering() {
             self.commands.recovered(ctx, now, from, entries);
-        } else {
-            self.streams.records(ctx, now, class, from, entries);
+            return;
         }
+        if class == Class::Result {
+            self.commands.sending(entries);
+        }
+        self.streams.records(ctx, now, class, from, entries);
     }
 
     pub(crate) fn read_failed(&mut self, now: Monotonic, class: Class, why: &str) {

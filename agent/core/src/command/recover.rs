@@ -4,8 +4,7 @@
 use super::tombstone::Tombstone;
 use super::{Commands, Ending, Held, Phase};
 use crate::context::{Context, Purpose};
-use crate::core::RETRY_MS;
-use crate::core::RestoreError;
+use crate::core::{RETRY_MS, RestoreError};
 use crate::effect::{Effect, StoreOp, Write};
 use crate::input::{Entry, LedgerDamage, Monotonic, StreamFigures};
 use crate::store::{self, COMMAND_PREFIX, CommandRecord, Place};
@@ -288,11 +287,8 @@ impl Commands {
             return;
         };
         for entry in entries {
-            if let Entry::Record { stored, .. } = entry
-                && let Ok(Record::Invocation(update)) = Record::from_stored(stored)
-                && update.state.is_terminal()
-            {
-                self.settle_found(ctx, update.command, update.state);
+            if let Some((id, state)) = ended(entry) {
+                self.settle_found(ctx, id, state);
             }
             recovery.next = entry.last() + 1;
         }
@@ -383,6 +379,19 @@ impl Commands {
         for id in cancelled {
             self.finish_cancelled(ctx, now, id);
         }
+    }
+}
+
+/// What an entry of stream *result* says has ended, and how.
+pub(super) fn ended(entry: &Entry) -> Option<(CommandId, InvocationState)> {
+    let Entry::Record { stored, .. } = entry else {
+        return None;
+    };
+    match Record::from_stored(stored) {
+        Ok(Record::Invocation(update)) if update.state.is_terminal() => {
+            Some((update.command, update.state))
+        }
+        _ => None,
     }
 }
 

@@ -1,10 +1,10 @@
 //! What is remembered of commands that have ended, how long, and what is told of them once more.
 //! Never forgets one that somebody could still ask for.
 
-use super::Commands;
+use super::{Commands, recover};
 use crate::context::{Context, Purpose};
 use crate::effect::Write;
-use crate::input::{Monotonic, StreamFigures};
+use crate::input::{Entry, Monotonic, StreamFigures};
 use crate::store::command_key;
 use holdfast_protocol::CommandId;
 use holdfast_protocol::bounded::{List, Text};
@@ -17,7 +17,8 @@ pub(super) struct Tombstone {
     pub(super) expires_unix_ms: u64,
     /// Its result lies in stream *result* at this sequence or below.
     pub(super) result_up_to: u64,
-    /// An earlier process ended it: where its result lies is only known to be no higher than that.
+    /// An earlier process ended it, and its result was not seen in the stream since: where that lies, if
+    /// it is still there, is only known to be no higher than this.
     pub(super) restored: bool,
 }
 
@@ -82,6 +83,23 @@ impl Commands {
             reserved: None,
         };
         ctx.persist(Purpose::TellAgain(id), vec![append]);
+    }
+
+    /// These lie in stream *result* and are being sent: what they tell is on its way.
+    pub(crate) fn sending(&mut self, entries: &[Entry]) {
+        let is_restored = |tombstone: &Tombstone| tombstone.restored;
+        if !self.tombstones.values().any(is_restored) {
+            return;
+        }
+        for entry in entries {
+            if let Some((id, _)) = recover::ended(entry)
+                && let Some(tombstone) = self.tombstones.get_mut(&id)
+            {
+                tombstone.restored = false;
+                tombstone.result_up_to = entry.last();
+                self.asked.remove(&id);
+            }
+        }
     }
 
     /// Tells again what was asked for before it was clear that the bridge had had it.

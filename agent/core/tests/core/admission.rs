@@ -216,11 +216,30 @@ fn an_ended_command_is_remembered_past_its_time_until_its_result_is_acknowledged
     };
     assert!(remembers(&node));
     node.acknowledge();
-    // The second process could not know whether the first had been told that it may forget it.
-    assert_eq!(node.states(1), [InProgress, Success, Success]);
-    node.acknowledge();
+    assert_eq!(node.states(1), [InProgress, Success], "it was on its way");
     node.wait(3 * 3_600_000);
     assert!(!remembers(&node));
+}
+
+#[test]
+fn an_earlier_process_had_told_it_or_not_and_only_what_it_had_is_told_again() {
+    let mut node = Node::online();
+    node.send_command(command(1, &one()));
+    node.end(1, 0, 0);
+    node.acknowledge();
+    let acks = node.disk.released;
+    node.send_command(command(2, &one()));
+    node.end(2, 0, 0);
+    node.crash(false);
+    node.connect();
+    node.accept_hello(acks);
+    for n in [1, 2] {
+        node.send_command(command(n, &one()));
+        assert_eq!(node.states(n), [InProgress, Success], "not clear yet");
+    }
+    node.acknowledge();
+    assert_eq!(node.states(1), [InProgress, Success, Success]);
+    assert_eq!(node.states(2), [InProgress, Success], "it was on its way");
 }
 
 #[test]
