@@ -1,4 +1,4 @@
-//! The first words of a node: its token chain, its streams, and what it is to be sent again.
+//! The first words of a node: its token chain and its streams.
 //! Never replies before the chain and the new counters are committed.
 
 use super::Hub;
@@ -9,10 +9,9 @@ use crate::store::error::{signed, unsigned};
 use crate::store::streams::{
     NewEvent, add_gap, forget_lives, heads, insert_events, outbox_number, outbox_of, save_head,
 };
-use crate::store::{Caller, StoreError, UnixMs, floors, invocations, reports};
+use crate::store::{Caller, StoreError, UnixMs, floors, reports};
 use holdfast_bridge_core::gate::{self, Entry, Hellos};
 use holdfast_bridge_core::invocation::Event;
-use holdfast_bridge_core::places::Wanted;
 use holdfast_bridge_core::report::wanted;
 use holdfast_bridge_core::stream::open;
 use holdfast_bridge_core::token::{Chain, TokenKey, Verdict as Judged};
@@ -22,7 +21,7 @@ use holdfast_protocol::limits::{REVISION, REVISION_OLDEST};
 use holdfast_protocol::report::TypeName;
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::up::{Hello, Token};
-use holdfast_protocol::{Class, CommandId, NodeId};
+use holdfast_protocol::{Class, NodeId};
 use sqlx::{Row, SqliteConnection};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -91,12 +90,8 @@ struct Accepted {
     streams: Streams,
     resync: Vec<TypeName>,
     epoch: u64,
-    /// Whether something of earlier connections is to be sent again, within its time.
-    resend: bool,
     /// Whether its outbox is the one that it said hello with before.
     same_life: bool,
-    cancels: Vec<CommandId>,
-    waiting: Vec<CommandId>,
     floor_reset: bool,
 }
 
@@ -201,23 +196,12 @@ async fn greet(
     if !same_life {
         forget_lives(connection, node, hello.outbox, known.outbox).await?;
     }
-    let open = invocations::open_of_node(connection, node).await?;
-    let again = open.iter().any(|(_, state)| state.is_sent_again(same_life));
-    let of = |which: fn(&holdfast_bridge_core::invocation::Invocation) -> bool| {
-        open.iter()
-            .filter(|(_, state)| which(state))
-            .map(|(id, _)| *id)
-            .collect::<Vec<_>>()
-    };
     Ok(Outcome::Accepted(Box::new(Accepted {
         token: chain.issued,
         resync: resync(connection, node, hello).await?,
         epoch,
-        resend: again && !streams.regressed,
         streams,
         same_life,
-        cancels: of(|state| state.cancelling),
-        waiting: of(|state| state.is_waiting()),
         floor_reset: floors::save_sent(connection, node, context.now).await?,
     })))
 }
@@ -472,13 +456,7 @@ impl Hub {
         if accepted.floor_reset {
             session.reset_floor(unsigned(now), &self.shared.root);
         }
-        for command in accepted.cancels {
-            self.send_cancel(session, command);
-        }
-        if accepted.resend {
-            self.refill(session, None, Wanted::AGAIN).await;
-        }
-        self.shared.dispatch.mark(accepted.waiting);
+        self.begin_sending(session, greeted).await;
         if self.shared.sessions.of(session.connection).is_none() {
             // Its end was told before its hello was stored: tell the store again.
             self.link_lost(session.node, session.number()).await;

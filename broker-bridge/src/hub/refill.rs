@@ -1,13 +1,13 @@
-//! Uses a place on the wire that came free: records what became of the command that held it, and sends
-//! or has looked at what was held back for want of one.
+//! Uses the places on the wire of a session that begins, and each that comes free: records what became
+//! of the command that held it, and sends or has looked at what was held back for want of one.
 //! Never leaves that to nobody: where it fails, the session ends, and the next hello asks for all.
 
 use super::Hub;
-use super::session::Session;
+use super::session::{Greeted, Session};
 use crate::mqtt::{CloseReason, DeliveryId};
 use crate::store::writing;
 use crate::store::{Command, StoreError, UnixMs, commands, invocations};
-use holdfast_bridge_core::invocation::Event;
+use holdfast_bridge_core::invocation::{Event, Invocation};
 use holdfast_bridge_core::places::{Send, Wanted};
 use holdfast_protocol::{CommandId, NodeId};
 use sqlx::SqliteConnection;
@@ -115,6 +115,43 @@ async fn resend(
 }
 
 impl Hub {
+    /// Begins to send to a node that was greeted: what is cancelled, what is sent again, what waits. Asked
+    /// only now: what was stored since its hello found no session that takes anything, and nobody else
+    /// would look at it.
+    pub(super) async fn begin_sending(&self, session: &Arc<Session>, greeted: Greeted) {
+        if let Err(error) = self.try_begin_sending(session, greeted).await {
+            tracing::error!(node_id = %session.node, %error, "what a node is to be sent cannot be told");
+            session.close(CloseReason::Store);
+        }
+    }
+
+    async fn try_begin_sending(
+        &self,
+        session: &Arc<Session>,
+        greeted: Greeted,
+    ) -> Result<(), StoreError> {
+        let open = self.open_of(session.node).await?;
+        for (command, _) in open.iter().filter(|(_, state)| state.cancelling) {
+            self.send_cancel(session, *command);
+        }
+        let again = |state: &Invocation| state.is_sent_again(greeted.same_life);
+        if !greeted.regressed && open.iter().any(|(_, state)| again(state)) {
+            self.write_refill(session, None, Wanted::AGAIN).await?;
+        }
+        self.mark_waiting(&open);
+        Ok(())
+    }
+
+    async fn open_of(&self, node: NodeId) -> Result<Vec<(CommandId, Invocation)>, StoreError> {
+        let mut reads = self.shared.store.reads.acquire().await?;
+        invocations::open_of_node(&mut reads, node).await
+    }
+
+    fn mark_waiting(&self, open: &[(CommandId, Invocation)]) {
+        let waiting = open.iter().filter(|(_, state)| state.is_waiting());
+        self.shared.dispatch.mark(waiting.map(|(id, _)| *id));
+    }
+
     /// Records what became of the command that held a place, if one did, and uses the place for what is
     /// wanted. `false`: it was not recorded.
     pub(super) async fn refill(
@@ -144,10 +181,7 @@ impl Hub {
             self.write_refill(session, held, wanted).await?;
         }
         if wanted.first {
-            let mut reads = self.shared.store.reads.acquire().await?;
-            let open = invocations::open_of_node(&mut reads, session.node).await?;
-            let waiting = open.iter().filter(|(_, state)| state.is_waiting());
-            self.shared.dispatch.mark(waiting.map(|(id, _)| *id));
+            self.mark_waiting(&self.open_of(session.node).await?);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 //! Never opens a socket: a mailbox stands for the link.
 
 mod commands;
+mod greeting;
 mod identity;
 mod places;
 mod rates;
