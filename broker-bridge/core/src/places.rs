@@ -81,8 +81,14 @@ impl Places {
         Some((command, self.free()))
     }
 
-    /// Gives the places of a command back that was not sent after all, or not taken: a PUBACK that is
-    /// still to come says nothing of it.
+    /// Gives the place of a delivery back that was not sent after all.
+    pub fn withdraw(&mut self, delivery: u64) -> Wanted {
+        let freed = self.acknowledge(delivery);
+        freed.map_or(Wanted::NOTHING, |(_, wanted)| wanted)
+    }
+
+    /// Gives the places of a command back that was not taken: a PUBACK that is still to come says
+    /// nothing of it.
     pub fn give_back(&mut self, command: CommandId) -> Wanted {
         let before = self.held.len();
         self.held.retain(|(_, held)| *held != command);
@@ -139,6 +145,24 @@ mod tests {
         assert_eq!(places.give_back(command(8)), Wanted::NOTHING);
         assert_eq!(places.give_back(command(2)), wanted);
         assert_eq!(places.acknowledge(taken[2]), None);
+    }
+
+    #[test]
+    fn a_place_withdrawn_leaves_the_other_of_its_command() {
+        let mut places = Places::default();
+        let mut take = |room| places.take(command(1), Send::First, room);
+        let (sent, not_sent) = (take(true).unwrap(), take(true).unwrap());
+        assert_eq!(take(false), None);
+        let wanted = Wanted {
+            first: true,
+            again: false,
+        };
+        assert_eq!(places.withdraw(not_sent), wanted);
+        assert_eq!(places.withdraw(not_sent), Wanted::NOTHING);
+        assert_eq!(
+            places.acknowledge(sent),
+            Some((command(1), Wanted::NOTHING))
+        );
     }
 
     #[derive(Debug, Clone, Copy)]

@@ -49,10 +49,13 @@ impl Queue {
     }
 }
 
+/// A place on the wire to a node.
+type Place = (Arc<Session>, DeliveryId);
+
 /// A command's sends, recorded.
 struct Sends {
     command: Command,
-    nodes: Vec<(Arc<Session>, DeliveryId)>,
+    nodes: Vec<Place>,
 }
 
 async fn admit_command(
@@ -60,6 +63,7 @@ async fn admit_command(
     hub: &Hub,
     id: CommandId,
     now: UnixMs,
+    taken: &Mutex<Vec<Place>>,
 ) -> Result<Option<Sends>, StoreError> {
     let Some(command) = commands::load(connection, id).await? else {
         return Ok(None);
@@ -102,6 +106,7 @@ async fn admit_command(
         let Some((epoch, delivery)) = session.reserve(id, Send::First) else {
             continue;
         };
+        lock(taken).push((Arc::clone(&session), delivery));
         let key = (id, node);
         invocations::advance(connection, key, Event::Sent, now).await?;
         invocations::save_sent(connection, key, epoch, now).await?;
@@ -179,12 +184,14 @@ impl Hub {
     }
 
     async fn admit_group(&self, ids: Vec<CommandId>) -> Result<(), StoreError> {
-        let (hub, now, group) = (self.clone(), self.shared.clock.now(), ids.clone());
+        let (hub, now) = (self.clone(), self.shared.clock.now());
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let places = Arc::clone(&taken);
         let work = writing::<_, Vec<Sends>, StoreError>(move |connection| {
             Box::pin(async move {
                 let mut sends = Vec::new();
-                for id in group {
-                    sends.extend(admit_command(connection, &hub, id, now).await?);
+                for id in ids {
+                    sends.extend(admit_command(connection, &hub, id, now, &places).await?);
                 }
                 Ok(sends)
             })
@@ -197,14 +204,17 @@ impl Hub {
                 Ok(())
             }
             Err(error) => {
-                self.shared.sessions.unreserve(&ids);
+                // These alone: an earlier send of the same command holds its place until its PUBACK.
+                for (session, delivery) in std::mem::take(&mut *lock(&taken)) {
+                    session.unreserve(delivery);
+                }
                 Err(error)
             }
         }
     }
 
     /// Sends a command whose send is recorded, or was on this session before.
-    pub(super) fn transmit(&self, command: &Command, nodes: &[(Arc<Session>, DeliveryId)]) {
+    pub(super) fn transmit(&self, command: &Command, nodes: &[Place]) {
         match wire(command) {
             Ok(wire) => {
                 let down = Down::Command(Box::new(wire));

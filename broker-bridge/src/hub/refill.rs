@@ -105,7 +105,7 @@ async fn resend(
             Ok(command) => sends.extend(command.map(|command| (command, delivery))),
             // The others go on without it.
             Err(error @ StoreError::Corrupt { .. }) => {
-                session.unreserve(id);
+                session.unreserve(delivery);
                 tracing::error!(command_id = %id, %error, "a command cannot be read");
             }
             Err(error) => return Err(error),

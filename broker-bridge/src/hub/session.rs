@@ -263,11 +263,11 @@ impl Session {
         command.map_or(Wanted::NOTHING, |command| link.places.give_back(command))
     }
 
-    /// Gives the places of a command back whose send was not recorded. The tick uses them: what failed
-    /// a moment ago is not tried again at once.
-    pub(super) fn unreserve(&self, command: CommandId) {
+    /// Gives a place back whose send was not recorded. The tick uses it: what failed a moment ago is not
+    /// tried again at once.
+    pub(super) fn unreserve(&self, delivery: DeliveryId) {
         let mut link = lock(&self.link);
-        let wanted = link.places.give_back(command);
+        let wanted = link.places.withdraw(delivery.0);
         link.put_off = link.put_off.and(wanted);
     }
 
@@ -372,15 +372,6 @@ impl Sessions {
     pub(super) fn close_node(&self, node: NodeId, reason: CloseReason) {
         if let Some(session) = self.of_node(node) {
             session.close(reason);
-        }
-    }
-
-    /// Gives the places of commands back whose sends were not recorded.
-    pub(super) fn unreserve(&self, commands: &[CommandId]) {
-        for session in lock(&self.maps).nodes.values() {
-            commands
-                .iter()
-                .for_each(|command| session.unreserve(*command));
         }
     }
 

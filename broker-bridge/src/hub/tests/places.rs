@@ -149,3 +149,28 @@ async fn a_stale_counter_whose_command_cannot_be_read_ends_the_session() {
     wire.publish(Topic::Answer(agent.node), &stale).await;
     closed(&world, &wire).await;
 }
+
+#[tokio::test]
+async fn a_write_that_fails_takes_no_place_from_a_send_that_was_recorded_before() {
+    let world = World::new().await;
+    let (mut agent, mut other) = (world.agent(1).await, world.agent(2).await);
+    let wire = world.online(&mut agent).await;
+    let id = world.send(&[agent.node, other.node], |_| {}).await.id;
+    let (_, delivery) = agent.unacknowledged(&wire).await;
+    // The other comes, and its send cannot be recorded.
+    world
+        .statement(
+            "CREATE TRIGGER full BEFORE UPDATE OF sends ON invocations \
+             BEGIN SELECT RAISE(ABORT, 'disk full'); END",
+        )
+        .await;
+    let others = world.online(&mut other).await;
+    assert!(!world.hub.dispatch(vec![id]).await);
+    world.statement("DROP TRIGGER full").await;
+    wire.hub.delivered(wire.connection, delivery);
+    let delivered = async |node| world.invocation(id, node).await.state.delivered;
+    world.until(async || delivered(agent.node).await).await;
+    // What was reserved for the other is free again, and the tick uses it.
+    world.hub.tick().await;
+    assert_eq!(other.command(&others).await.id, id);
+}
