@@ -5,6 +5,9 @@ use super::address::Address;
 use super::error::LinkError;
 use super::session::Session;
 use crate::tls::{Connector, certificate};
+use nix::libc;
+use nix::sys::socket::SetSockOpt as _;
+use nix::sys::socket::sockopt::SetStruct;
 use rumqttc::mqttbytes::v4::{Connect, LastWill};
 use rumqttc::mqttbytes::{Protocol, QoS};
 use rustix::net::sockopt;
@@ -28,6 +31,24 @@ const PLACES_MAX: usize = 8;
 const GREETING_LIMIT: Duration = Duration::from_secs(20);
 /// Sent data that stays unacknowledged for so long ends the connection.
 const USER_TIMEOUT_MS: u32 = 10_000;
+/// What is lost is repeated after at most this, however often it was lost before: longer than a full
+/// packet and its answer take at 9600 bit/s, for a repeat of what is only late would fill such a link.
+const REPEAT_WITHIN_MS: u32 = 2_000;
+/// `TCP_RTO_MAX_MS` of Linux 6.15 (`include/uapi/linux/tcp.h`), which no library names yet.
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+/// The bound of the wait before a repeat, in milliseconds.
+#[derive(Clone)]
+struct RepeatWithin;
+
+nix::setsockopt_impl!(
+    RepeatWithin,
+    libc::IPPROTO_TCP,
+    TCP_RTO_MAX_MS,
+    u32,
+    SetStruct<'_, u32>
+);
+
 /// MQTT keep-alive: the bridge gives up after one and a half of it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -138,8 +159,9 @@ impl Dialer {
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
-    // A network stack without it is only slower.
+    // A network stack without them is only slower.
     let _ = sockopt::set_tcp_thin_linear_timeouts(stream, true);
+    let _ = RepeatWithin.set(stream, &REPEAT_WITHIN_MS);
     Ok(())
 }
 

@@ -23,8 +23,8 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::client::TlsStream;
 
-/// Five times what the core keeps in flight: rumqttc's handling of a collision is never entered.
-const WINDOW: u16 = 100;
+/// More than twice what the core keeps in flight: rumqttc's handling of a collision is never entered.
+const WINDOW: u16 = 160;
 /// Nothing sent for so long: ping, well before the bridge gives up.
 const PING_AFTER: Duration = Duration::from_secs(KEEP_ALIVE.as_secs() * 2 / 3);
 /// A ping is answered within this, or the connection is dead.

@@ -35,15 +35,17 @@ fn no_more_than_the_window_is_in_flight() {
         node.attempt.unwrap()
     };
     node.accept_hello([0; 4]);
-    assert_eq!(node.sequences(Class::State).len(), 20);
+    let window = node.limits.in_flight_max as usize;
+    assert_eq!(node.sequences(Class::State).len(), window);
     node.step(Input::PubAcked { attempt, count: 3 });
     assert_eq!(
         node.sequences(Class::State).len(),
-        20,
+        window,
         "half a window at a time"
     );
-    for _ in 0..20 {
-        node.step(Input::PubAcked { attempt, count: 10 });
+    for _ in 0..4 {
+        let count = window as u32 / 2;
+        node.step(Input::PubAcked { attempt, count });
     }
     assert_eq!(node.sequences(Class::State), (1..=100).collect::<Vec<_>>());
 }
