@@ -46,7 +46,7 @@ pub(crate) fn run(mut arguments: lexopt::Parser) -> Result<()> {
     let targets = options.targets()?;
     let budgets = budgets::all()?;
     let root = tidy::workspace_root()?;
-    let tools = road::prepare(&root, &targets, options.road)?;
+    let tools = road::prepare(&root, options.road)?;
     if options.packages {
         // A release is made afresh: nothing of an earlier run is listed in it, or signed.
         clear(&root.join("dist"))?;
@@ -141,7 +141,7 @@ pub(crate) fn native_agent() -> Result<PathBuf> {
 pub(crate) fn agent(triple: &str) -> Result<PathBuf> {
     let root = tidy::workspace_root()?;
     let target = targets::find(triple)?;
-    let tools = road::prepare(&root, std::slice::from_ref(&target), None)?;
+    let tools = road::prepare(&root, None)?;
     compile::build(&root, &tools, &target, Program::Agent)
 }
 

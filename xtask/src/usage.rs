@@ -57,8 +57,8 @@ const CHORES: &[Usage] = &[
         details: "
   --target T       build for this target; may be given more than once
   --tier 1|2|all   build for this tier's targets; tier 1 unless a target is named
-  --road WORD      where the standard library comes from: `rustup` (prebuilt) or `debian`
-                   (Debian's compiler builds it for size); the first that is open unless given
+  --road WORD      whose compiler builds, with the standard library: `debian`'s, which a release is
+                   made by, or the one of `rustup`; the first that is open unless given
   --only-agent     no bridge
   --minimal        the agent for the smallest devices instead, and no bridge
   --check          hold the programs to cross/budgets.toml; refuse a dynamic dependency, a folder of

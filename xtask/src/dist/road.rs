@@ -1,9 +1,9 @@
-//! The two roads to a static program: rustup's targets, or Debian's compiler that builds the
+//! The two roads to a static program: rustup's compiler or Debian's, each of which builds its own
 //! standard library too. Says which was taken, and installs what it needs.
 //! Never changes the machine's default toolchain, and never commits a flag to cargo's configuration.
 
 use super::layout;
-use crate::install::{self, Wanted, quiet};
+use crate::install::{self, Wanted};
 use crate::progress;
 use anyhow::{Context as _, Result, bail};
 use holdfast_cross::targets::Target;
@@ -24,15 +24,16 @@ const DEBIAN: &[Wanted] = &[
     ),
 ];
 
-/// Where Debian keeps the standard library's source.
-const DEBIAN_SOURCE: &str = "/usr/lib/rustlib/src/rust";
+/// Where a compiler keeps the standard library's source, below its own folder.
+const SOURCE: &str = "lib/rustlib/src/rust";
 
-/// How the standard library is had.
+/// Whose compiler builds, the standard library included: rustup's own is built for speed, which makes
+/// the agent a third larger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Road {
-    /// Prebuilt, from rustup.
+    /// The one that builds this program.
     Rustup,
-    /// Built from Debian's source by Debian's compiler, for size.
+    /// The one of Debian's packages.
     Debian,
 }
 
@@ -63,74 +64,73 @@ impl Road {
 pub(crate) struct Tools {
     /// Which one.
     pub(crate) road: Road,
+    /// The compiler's folder.
+    sysroot: PathBuf,
     /// Where zig and cargo-zigbuild are.
     zig: PathBuf,
 }
 
 /// Makes a road ready: the one asked for, else Debian's where its compiler is there or may be
-/// installed, since its programs are smaller, else rustup's.
+/// installed, as a release is made, else rustup's.
 ///
 /// # Errors
 /// When something is missing and cannot be installed: says what, and how.
-pub(crate) fn prepare(root: &Path, targets: &[Target], asked: Option<Road>) -> Result<Tools> {
+pub(crate) fn prepare(root: &Path, asked: Option<Road>) -> Result<Tools> {
     let road = match asked {
         Some(road) => road,
         None if install::may_have(DEBIAN) && install::debian(DEBIAN).is_ok() => Road::Debian,
         None => Road::Rustup,
     };
-    match road {
+    let sysroot = match road {
         Road::Debian => {
             install::debian(DEBIAN)?;
-            progress("==> road: Debian's compiler, the standard library built for size");
+            PathBuf::from("/usr")
         }
         Road::Rustup => {
-            if !has_rustup() {
-                bail!(
-                    "no road: rustup is not installed (https://rustup.rs); on Debian, `--road debian` as root installs rustc-web, cargo-web and rust-web-src instead"
-                );
-            }
-            if !add_targets(targets) {
-                bail!(
-                    "no road: rustup cannot load every target, see above (is the network there?); on Debian, `--road debian` as root needs no rustup"
-                );
-            }
-            progress("==> road: rustup's targets");
+            let sysroot = sysroot()?;
+            add_source(&sysroot)?;
+            sysroot
         }
-    }
+    };
+    progress(format!(
+        "==> road: {}'s compiler, the standard library built for size",
+        road.name()
+    ));
     install::debian(PYTHON)?;
     let zig = root.join("target").join("tools").join("zig");
     install::venv(&zig, ZIG, "zig and cargo-zigbuild")?;
     Ok(Tools {
         road,
+        sysroot,
         zig: zig.join("bin"),
     })
 }
 
-fn has_rustup() -> bool {
-    quiet(Command::new("rustup").arg("--version"))
+/// The folder of the compiler in use.
+fn sysroot() -> Result<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let output = output.context("rustc --print sysroot")?;
+    let said = String::from_utf8(output.stdout).context("rustc --print sysroot")?;
+    Ok(PathBuf::from(said.trim()))
 }
 
-/// Whether rustup has each target, now or after it has loaded it.
-fn add_targets(targets: &[Target]) -> bool {
-    let installed = Command::new("rustup")
-        .args(["target", "list", "--installed"])
-        .output()
-        .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
-        .unwrap_or_default();
-    let missing: Vec<&str> = targets
-        .iter()
-        .map(|target| target.triple.as_str())
-        .filter(|triple| !installed.lines().any(|line| line == *triple))
-        .collect();
-    if missing.is_empty() {
-        return true;
+/// Loads the standard library's source where it is missing.
+fn add_source(sysroot: &Path) -> Result<()> {
+    if sysroot.join(SOURCE).join("library").is_dir() {
+        return Ok(());
     }
-    progress(format!("==> rustup target add {}", missing.join(" ")));
-    let status = Command::new("rustup")
-        .args(["target", "add"])
-        .args(&missing)
-        .status();
-    status.is_ok_and(|status| status.success())
+    let mut rustup = Command::new("rustup");
+    rustup.args(["component", "add", "rust-src"]);
+    progress("==> rustup component add rust-src");
+    match rustup.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => bail!(
+            "no road: rustup cannot load the standard library's source, see above (is the network there?); on Debian, `--road debian` as root needs no rustup"
+        ),
+        Err(_) => bail!(
+            "no road: rustup is not installed (https://rustup.rs); on Debian, `--road debian` as root installs rustc-web, cargo-web and rust-web-src instead"
+        ),
+    }
 }
 
 impl Tools {
@@ -148,22 +148,22 @@ impl Tools {
         match self.road {
             Road::Rustup => {
                 command.env("CARGO", env!("CARGO"));
-                flags.push(layout::flag(root));
             }
             Road::Debian => {
                 command
                     .env("CARGO", "/usr/bin/cargo")
                     .env("RUSTC", "/usr/bin/rustc")
-                    .env("RUSTDOC", "/usr/bin/rustdoc")
-                    .env("RUSTC_BOOTSTRAP", "1")
-                    .args(["-Z", "build-std=std,panic_abort"])
-                    .args(["-Z", "build-std-features=optimize_for_size"]);
-                // zig brings the C library that rustup's targets carry with them.
-                flags.push("-Clink-self-contained=no".into());
-                flags.push(layout::flag(root));
-                flags.push(format!("--remap-path-prefix={DEBIAN_SOURCE}=rust"));
+                    .env("RUSTDOC", "/usr/bin/rustdoc");
             }
         }
+        command
+            .env("RUSTC_BOOTSTRAP", "1")
+            .args(["-Z", "build-std=std,panic_abort"])
+            .args(["-Z", "build-std-features=optimize_for_size"]);
+        // zig brings the C library that rustup's targets carry with them.
+        flags.push("-Clink-self-contained=no".into());
+        flags.push(layout::flag(root));
+        flags.push(remap(&self.sysroot.join(SOURCE), "rust"));
         let codegen = target.codegen.iter();
         flags.extend(codegen.map(|option| format!("-C{option}")));
         // No unwinder's tables in C code either.
@@ -186,20 +186,23 @@ impl Tools {
 
 /// Flags that take this machine's folders out of what is compiled.
 fn remapped(root: &Path, folder: &Path) -> Result<Vec<String>> {
-    let flag = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
     // The last that fits wins: the widest first.
     let mut flags = vec![
-        flag(root, "holdfast"),
-        flag(folder, "target"),
+        remap(root, "holdfast"),
+        remap(folder, "target"),
         // A panic aborts: the unwinder's tables would be an eighth of the agent, and never read.
         "-Cforce-unwind-tables=no".into(),
         // Its names say which crate brought a function.
         "-Csymbol-mangling-version=v0".into(),
     ];
     for source in registries()? {
-        flags.push(flag(&source, "crates"));
+        flags.push(remap(&source, "crates"));
     }
     Ok(flags)
+}
+
+fn remap(from: &Path, to: &str) -> String {
+    format!("--remap-path-prefix={}={to}", from.display())
 }
 
 /// Folders with the sources of dependencies.
@@ -229,6 +232,7 @@ mod tests {
         for road in [Road::Rustup, Road::Debian] {
             let tools = Tools {
                 road,
+                sysroot: "/usr".into(),
                 zig: root.join("target/tools/zig/bin"),
             };
             let command = tools.build(root, &target, &root.join("target")).unwrap();
