@@ -12,6 +12,8 @@ use zeroize::Zeroizing;
 
 /// No key or certificate here is longer.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+/// Links in a row that lead to one file, as many as the kernel follows.
+const LINKS_MAX: usize = 40;
 
 /// A private file or directory could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -142,25 +144,57 @@ pub(crate) fn open_private(path: &Path) -> io::Result<File> {
 }
 
 fn open_there(path: &Path) -> io::Result<File> {
-    let owner = std::fs::metadata(parent(path))?.uid();
-    let flags = if owner == geteuid().as_raw() {
-        OFlags::empty()
-    } else {
-        OFlags::NOFOLLOW
+    let stranger = stranger(path)?;
+    let flags = match stranger {
+        None => OFlags::empty(),
+        Some(_) => OFlags::NOFOLLOW,
     };
     let opened = OpenOptions::new()
         .append(true)
         .custom_flags(flags.bits().cast_signed())
         .open(path);
-    opened.map_err(|error| {
-        if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) {
-            let why = format!(
-                "it is a link, and only the directory's owner follows one there; run as user {owner}"
-            );
-            return io::Error::other(why);
+    opened.map_err(|error| match stranger {
+        Some(owner) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {
+            not_followed(owner)
         }
-        error
+        _ => error,
     })
+}
+
+/// The owner of the directory that a file is in, unless it is this user.
+fn stranger(path: &Path) -> io::Result<Option<u32>> {
+    let owner = std::fs::metadata(parent(path))?.uid();
+    Ok((owner != geteuid().as_raw()).then_some(owner))
+}
+
+fn not_followed(owner: u32) -> io::Error {
+    let why = format!(
+        "it is a link, and only the directory's owner follows one there; run as user {owner}"
+    );
+    io::Error::other(why)
+}
+
+/// The file that a name in a state directory stands for, be it there or not: the one behind its links,
+/// which are followed as [`open_private`] does. What replaces the file is made beside it, on its disk.
+///
+/// # Errors
+/// Of the file system; a link that is not followed is named as such.
+pub(crate) fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    use io::ErrorKind::{InvalidInput, NotFound};
+    let mut file = path.to_owned();
+    for _ in 0..=LINKS_MAX {
+        let to = match std::fs::read_link(&file) {
+            Ok(to) => to,
+            // Something else is there, or nothing.
+            Err(error) if matches!(error.kind(), InvalidInput | NotFound) => return Ok(file),
+            Err(error) => return Err(error),
+        };
+        if let Some(owner) = stranger(path)? {
+            return Err(not_followed(owner));
+        }
+        file = parent(&file).join(to);
+    }
+    Err(Errno::LOOP.into())
 }
 
 /// Gives a file that was just made to the owner of the state directory that it is in, as SQLite does
@@ -260,6 +294,22 @@ mod tests {
                 "{refused}"
             );
         }
+    }
+
+    #[test]
+    fn a_name_stands_for_the_file_behind_its_links_be_it_there_or_not() {
+        use std::os::unix::fs::symlink;
+        let state = tempfile::tempdir().unwrap();
+        let at = |name: &str| state.path().join(name);
+        assert_eq!(behind_links(&at("new")).unwrap(), at("new"));
+        create_private(&at("key"), b"key").unwrap();
+        assert_eq!(behind_links(&at("key")).unwrap(), at("key"));
+        symlink("second", at("first")).unwrap();
+        symlink(at("far/away"), at("second")).unwrap();
+        assert_eq!(behind_links(&at("first")).unwrap(), at("far/away"));
+        symlink("round", at("round")).unwrap();
+        let round = behind_links(&at("round")).unwrap_err();
+        assert_eq!(round.raw_os_error(), Some(Errno::LOOP.raw_os_error()));
     }
 
     #[test]

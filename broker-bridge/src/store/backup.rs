@@ -3,9 +3,12 @@
 
 use super::audit::record;
 use super::{Caller, DATABASE, OpenError, SCHEMA_VERSION, Store, StoreError};
-use crate::files::{give_to_owner, make_private_dir, new_private, new_private_dir, unless_missing};
+use crate::files::{
+    behind_links, give_to_owner, make_private_dir, new_private, new_private_dir, unless_missing,
+};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use std::fmt::Display;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -81,8 +84,9 @@ pub enum RestoreError {
     Store(#[from] StoreError),
 }
 
-/// Where a restore prepares what takes the database's name, in the state directory.
-const STAGING: &str = "restoring";
+/// What follows the database's name in that of the folder beside it where a restore prepares what takes
+/// its place.
+const STAGING: &str = ".restoring";
 
 impl Store {
     /// Writes a consistent copy of the database to a file that does not exist yet (0600), while
@@ -189,9 +193,9 @@ impl CheckedBackup {
     /// only with `force`.
     ///
     /// # Errors
-    /// [`RestoreError::InUse`].
+    /// [`RestoreError::InUse`]; [`RestoreError::Path`] where the database is a link that is not followed.
     pub fn fits(&self, state_dir: &Path, force: bool) -> Result<(), RestoreError> {
-        let path = state_dir.join(DATABASE);
+        let path = database(state_dir)?;
         if path.exists() && !force {
             return Err(RestoreError::InUse { path });
         }
@@ -201,7 +205,9 @@ impl CheckedBackup {
     /// What the backup brings back compared with the database in a state directory; `None` when
     /// there is none, or none that can be asked.
     pub async fn undoes(&self, state_dir: &Path) -> Option<Undone> {
-        let there = state_dir.join(DATABASE);
+        let unasked = |error: &dyn Display| tracing::warn!(%error, "the database that is replaced cannot be asked what it knows");
+        let there = behind_links(&state_dir.join(DATABASE));
+        let there = there.inspect_err(|error| unasked(error)).ok()?;
         there.exists().then_some(())?;
         let asked = async {
             let mut connection = SqliteConnectOptions::new()
@@ -213,13 +219,11 @@ impl CheckedBackup {
             Ok(undone)
         };
         let asked: Result<_, sqlx::Error> = asked.await;
-        asked
-            .inspect_err(|error| tracing::warn!(%error, "the database that is replaced cannot be asked what it knows"))
-            .ok()
+        asked.inspect_err(|error| unasked(error)).ok()
     }
 
-    /// Copies it into a state directory, beside the database that is there, and marks the copy as
-    /// restored. `force`: a database that is there may be replaced. The bridge must not be running.
+    /// Copies it beside the database of a state directory, on the disk that a link leads to, and marks
+    /// the copy as restored. `force`: a database that is there may be replaced. The bridge must not be running.
     ///
     /// # Errors
     /// [`RestoreError`]; nothing of the copy stays.
@@ -287,11 +291,25 @@ fn fault(path: &Path) -> impl FnOnce(io::Error) -> RestoreError {
     move |source| RestoreError::Path { path, source }
 }
 
-/// A backup's copy in a state directory that has yet to take the database's name. When it is dropped,
-/// nothing of it stays: it holds secrets, and may be what filled the disk.
+/// The database of a state directory, behind the links that its owner has laid to it.
+fn database(state_dir: &Path) -> Result<PathBuf, RestoreError> {
+    let path = state_dir.join(DATABASE);
+    behind_links(&path).map_err(fault(&path))
+}
+
+/// What is kept beside a file under its name and a suffix.
+fn beside(file: &Path, suffix: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// A backup's copy beside a database whose place it has yet to take. When it is dropped, nothing of it
+/// stays: it holds secrets, and may be what filled the disk.
 #[derive(Debug)]
 pub struct StagedBackup {
     state_dir: PathBuf,
+    target: PathBuf,
     staging: PathBuf,
 }
 
@@ -312,12 +330,14 @@ impl StagedBackup {
     /// Makes the folder, in place of what an earlier try left.
     fn begin(state_dir: &Path) -> Result<Self, RestoreError> {
         make_private_dir(state_dir).map_err(|error| fault(state_dir)(error.source))?;
-        let staging = state_dir.join(STAGING);
+        let target = database(state_dir)?;
+        let staging = beside(&target, STAGING);
         clear(&staging)
             .and_then(|()| new_private_dir(&staging))
             .map_err(fault(&staging))?;
         Ok(Self {
             state_dir: state_dir.to_owned(),
+            target,
             staging,
         })
     }
@@ -338,19 +358,19 @@ impl StagedBackup {
     /// # Errors
     /// [`RestoreError`]; nothing of the copy stays.
     pub fn replace(self) -> Result<(), RestoreError> {
-        let target = self.state_dir.join(DATABASE);
         let log = self.staging.join(format!("{DATABASE}-wal"));
         if log.exists() {
             let why = "it was not folded into the database: is another program reading it?";
             return Err(fault(&log)(io::Error::other(why)));
         }
         for suffix in ["-wal", "-shm"] {
-            let beside = self.state_dir.join(format!("{DATABASE}{suffix}"));
+            let beside = beside(&self.target, suffix);
             unless_missing(std::fs::remove_file(&beside)).map_err(fault(&beside))?;
         }
-        std::fs::rename(self.staging.join(DATABASE), &target)
-            .and_then(|()| File::open(&self.state_dir)?.sync_all())
-            .map_err(fault(&target))
+        let directory = self.target.parent().unwrap_or(&self.state_dir);
+        std::fs::rename(self.staging.join(DATABASE), &self.target)
+            .and_then(|()| File::open(directory)?.sync_all())
+            .map_err(fault(&self.target))
     }
 }
 

@@ -6,6 +6,8 @@ use holdfast_bridge_core::retention::{DAY_MS, Retention};
 use holdfast_protocol::ActivationId;
 use std::os::unix::fs::PermissionsExt;
 
+mod linked;
+
 const NOW: UnixMs = 1_790_000_000_000;
 
 async fn open() -> (tempfile::TempDir, Store) {
@@ -355,8 +357,8 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
     assert_eq!(undone.access_keys, ["AKIA2"]);
     assert!(undone.nodes.is_empty() && undone.unknown.is_empty());
     // What an older restore left half way is no hindrance.
-    std::fs::create_dir(state.join("restoring")).unwrap();
-    std::fs::write(state.join("restoring/holdfast.db"), b"half").unwrap();
+    std::fs::create_dir(state.join("holdfast.db.restoring")).unwrap();
+    std::fs::write(state.join("holdfast.db.restoring/holdfast.db"), b"half").unwrap();
     backup
         .restore(&state, true, Caller::local(NOW))
         .await
@@ -368,7 +370,7 @@ async fn a_backup_is_for_its_owner_alone_and_tells_what_it_would_undo() {
         .unwrap()
         .items;
     assert_eq!(audit[0].operation, "RestoreBackup");
-    assert!(!state.join("restoring").exists());
+    assert!(!state.join("holdfast.db.restoring").exists());
 }
 
 #[tokio::test]
@@ -385,11 +387,11 @@ async fn a_restore_that_fails_leaves_no_copy_behind() {
     std::fs::create_dir(&beside).unwrap();
     let refused = backup.restore(&state, true, Caller::local(NOW)).await;
     assert!(refused.is_err());
-    assert!(!state.join("restoring").exists());
+    assert!(!state.join("holdfast.db.restoring").exists());
     let staged = backup.stage(&state, true, Caller::local(NOW)).await;
-    assert!(state.join("restoring").exists());
+    assert!(state.join("holdfast.db.restoring").exists());
     drop(staged);
-    assert!(!state.join("restoring").exists());
+    assert!(!state.join("holdfast.db.restoring").exists());
     std::fs::remove_dir(&beside).unwrap();
     let there = Store::open(&state).await.unwrap();
     assert_eq!(there.meta("k").await.unwrap(), Some("kept".into()));

@@ -230,7 +230,8 @@ fn a_restore_that_fails_names_the_key_that_it_made_and_leaves_no_copy() {
         said.contains("signing key") && said.contains("is in use from now on"),
         "{said}"
     );
-    assert!(!world.bridge.state_dir().join("restoring").exists());
+    let staging = world.bridge.state_dir().join("holdfast.db.restoring");
+    assert!(!staging.exists());
     std::fs::remove_dir(&beside).unwrap();
     verb(&world, &["restore", "--force", &backup])
         .success()
