@@ -45,8 +45,8 @@ pub struct Limits {
     pub running_max: usize,
     /// Commands remembered after their end, until they expire.
     pub tombstones_max: usize,
-    /// Publishes that the transport has not acknowledged: less than half of its window. With few under
-    /// way, a lost packet or a long way leaves the link idle.
+    /// Publishes that the transport has not acknowledged: fewer than its window. With few under way, a
+    /// lost packet or a long way leaves the link idle.
     pub in_flight_max: u32,
     /// Bytes of those publishes.
     pub in_flight_bytes_max: usize,
@@ -63,7 +63,7 @@ impl Default for Limits {
             inbox_bytes_max: 1 << 20,
             running_max: 4,
             tombstones_max: 1024,
-            in_flight_max: 64,
+            in_flight_max: 128,
             in_flight_bytes_max: 256 << 10,
             unacked_records_max: 512,
             result_bytes_reserved: crate::command::RESULT_BYTES_MAX,

@@ -23,8 +23,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tokio_rustls::client::TlsStream;
 
-/// More than twice what the core keeps in flight: rumqttc's handling of a collision is never entered.
-const WINDOW: u16 = 160;
+/// More than the core keeps in flight, which is acknowledged in order: rumqttc's handling of a
+/// collision is never entered.
+const WINDOW: u16 = 200;
 /// Nothing sent for so long: ping, well before the bridge gives up.
 const PING_AFTER: Duration = Duration::from_secs(KEEP_ALIVE.as_secs() * 2 / 3);
 /// A ping is answered within this, or the connection is dead.

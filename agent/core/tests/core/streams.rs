@@ -26,7 +26,7 @@ fn records_wait_for_acknowledgement_and_are_sent_again_from_there() {
 fn no_more_than_the_window_is_in_flight() {
     let mut node = Node::online();
     node.disconnect(LinkFault::Lost);
-    for n in 0..100_u8 {
+    for n in 0..300_u16 {
         report(&mut node, &[("a", &n.to_string())]);
     }
     node.wait(1_000);
@@ -43,11 +43,11 @@ fn no_more_than_the_window_is_in_flight() {
         window,
         "half a window at a time"
     );
+    let count = node.limits.in_flight_max / 2;
     for _ in 0..4 {
-        let count = window as u32 / 2;
         node.step(Input::PubAcked { attempt, count });
     }
-    assert_eq!(node.sequences(Class::State), (1..=100).collect::<Vec<_>>());
+    assert_eq!(node.sequences(Class::State), (1..=300).collect::<Vec<_>>());
 }
 
 #[test]
