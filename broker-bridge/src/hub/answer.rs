@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 /// How long a busy node is left alone, unless a result of it comes first: what it lacks may be room on
 /// its disk, and work goes on within five seconds of its return.
-const BUSY_RETRY_MS: i64 = 4_000;
+pub(super) const BUSY_RETRY_MS: i64 = 4_000;
 
 async fn busy(
     connection: &mut SqliteConnection,

@@ -52,7 +52,7 @@ use holdfast_protocol::{NodeId, Nonce};
 use session::{Sessions, lock};
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicI64};
 use std::sync::{Arc, Mutex};
 use tokio::task::JoinHandle;
 
@@ -138,6 +138,8 @@ struct Shared {
     dispatch: dispatch::Queue,
     /// The store may show nodes as online whose connection is gone: looked for with the next tick.
     strays: AtomicBool,
+    /// When the newest tick was, by the clock.
+    ticked: AtomicI64,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -176,6 +178,7 @@ impl Hub {
             hellos: hello::Gate::default(),
             dispatch: dispatch::Queue::default(),
             strays: AtomicBool::new(false),
+            ticked: AtomicI64::new(i64::MIN),
             tasks: Mutex::default(),
         });
         let hub = Self { shared };

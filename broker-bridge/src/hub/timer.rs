@@ -3,6 +3,7 @@
 //! says what follows.
 
 use super::Hub;
+use super::answer::BUSY_RETRY_MS;
 use crate::store::writing;
 use crate::store::{StoreError, UnixMs, commands, invocations, nodes};
 use holdfast_bridge_core::invocation::Event;
@@ -121,6 +122,7 @@ impl Hub {
             tracing::error!(%error, "nodes that left still show as online; tried again");
         }
         let now = self.shared.clock.now();
+        self.follow_clock(now).await;
         match self.due(now).await {
             Ok((expired, retries)) => {
                 if !expired.is_empty() {
@@ -133,6 +135,22 @@ impl Hub {
         }
         self.refill_due(now).await;
         self.reset_floors().await;
+    }
+
+    /// A clock that was set back would leave a busy node alone until it is again what it was.
+    async fn follow_clock(&self, now: UnixMs) {
+        let before = self.shared.ticked.swap(now, Ordering::Relaxed);
+        if now >= before {
+            return;
+        }
+        tracing::warn!(now, before, "the clock was set back");
+        let work = writing::<_, (), StoreError>(move |connection| {
+            Box::pin(invocations::retry_by(connection, now + BUSY_RETRY_MS))
+        });
+        if let Err(error) = self.shared.store.writer.write(work).await {
+            self.shared.ticked.store(before, Ordering::Relaxed);
+            tracing::error!(%error, "busy nodes are left alone by the old clock; tried again");
+        }
     }
 
     async fn expire(&self, ids: &[CommandId], now: UnixMs) {
@@ -229,11 +247,13 @@ impl Hub {
     /// Connections of an earlier run are gone: nodes are away, and what they may not have got
     /// shows as delayed.
     pub(super) async fn begin_run(&self) -> Result<(), StoreError> {
-        let work = writing::<_, Vec<CommandId>, StoreError>(|connection| {
+        let now = self.shared.clock.now();
+        let work = writing::<_, Vec<CommandId>, StoreError>(move |connection| {
             Box::pin(async move {
                 sqlx::query("UPDATE nodes SET connection = 0 WHERE connection <> 0")
                     .execute(&mut *connection)
                     .await?;
+                invocations::retry_by(connection, now + BUSY_RETRY_MS).await?;
                 commands::unfinished(connection).await
             })
         });

@@ -429,15 +429,32 @@ pub(crate) async fn to_retry(
     all_parsed(&rows, "command_id")
 }
 
-/// Makes what a node was too busy for due at the next tick.
+/// Makes what a node was too busy for due at the next tick, or at the time of its request if the clock
+/// was set back before that. What is withheld for the clock waits for that time already.
 pub(crate) async fn retry_now(
     connection: &mut SqliteConnection,
     node: NodeId,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE invocations SET retry_ms = 1 WHERE node_id = $1 AND stage = 0 AND retry_ms > 1",
+        "UPDATE invocations SET retry_ms = requested_ms \
+         WHERE node_id = $1 AND stage = 0 AND retry_ms > requested_ms",
     )
     .bind(node.as_str())
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// [`retry_now`] for all that is to be tried again only after `latest`: by a clock that was set back since.
+pub(crate) async fn retry_by(
+    connection: &mut SqliteConnection,
+    latest: UnixMs,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE invocations SET retry_ms = requested_ms \
+         WHERE stage = 0 AND retry_ms > 0 AND retry_ms > $1 AND retry_ms > requested_ms",
+    )
+    .bind(latest)
     .execute(connection)
     .await?;
     Ok(())

@@ -165,3 +165,56 @@ async fn what_is_due_and_held_for_want_of_a_slot_is_looked_at_once() {
     world.hub.tick().await;
     world.until(async || due().await.is_empty()).await;
 }
+
+/// Otherwise each result of the node would have it looked at, withheld and warned of anew.
+#[tokio::test]
+async fn a_result_makes_nothing_due_that_waits_for_the_clock() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    world.send(&[agent.node], |_| {}).await;
+    world.pass(-3600);
+    let wire = world.online(&mut agent).await;
+    let other = world.send(&[agent.node], |_| {}).await.id;
+    assert_eq!(agent.command(&wire).await.id, other);
+    agent.result(&wire, other, InvocationState::Success).await;
+    let mut reads = world.store().reads.acquire().await.unwrap();
+    let due = crate::store::invocations::to_retry(&mut reads, NOW - 3_600_000, 64).await;
+    assert_eq!(due.unwrap(), []);
+}
+
+/// A command that its node is too busy for, by a clock that is 40 s ahead.
+async fn busy_ahead(world: &World, agent: &mut Agent) -> (Wire, CommandId) {
+    let wire = world.online(agent).await;
+    let id = world.send(&[agent.node], |_| {}).await.id;
+    agent.command(&wire).await;
+    world.pass(50);
+    let busy = Answer::Busy {
+        command: id,
+        bound: holdfast_protocol::up::Bound::Commands(1),
+    };
+    wire.publish(Topic::Answer(agent.node), &Up::Answer(busy))
+        .await;
+    world.hub.tick().await;
+    world.pass(-40);
+    (wire, id)
+}
+
+#[tokio::test]
+async fn a_busy_node_is_not_left_alone_until_a_clock_that_was_set_back_is_what_it_was() {
+    let world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let (wire, id) = busy_ahead(&world, &mut agent).await;
+    world.hub.tick().await;
+    assert_eq!(agent.command(&wire).await.id, id);
+}
+
+#[tokio::test]
+async fn nor_is_it_by_a_bridge_that_starts_with_the_clock_set_back() {
+    let mut world = World::new().await;
+    let mut agent = world.agent(1).await;
+    let (wire, id) = busy_ahead(&world, &mut agent).await;
+    world.restart().await;
+    drop(wire);
+    let wire = world.online(&mut agent).await;
+    assert_eq!(agent.command(&wire).await.id, id);
+}
