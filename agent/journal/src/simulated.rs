@@ -19,6 +19,8 @@ pub enum Fault {
     SyncFails(u64),
     /// The n-th call that changes anything fails, and every call after it: the power is gone.
     PowerCut(u64),
+    /// The power goes as soon as the next file is removed.
+    PowerCutAfterRemove,
     /// The files may hold no more than this many bytes together.
     Capacity(u64),
     /// Nothing can be changed, as on a file system mounted again after an error.
@@ -48,6 +50,7 @@ struct Disk {
     next_inode: u64,
     sync_fails: Option<u64>,
     power_cut: Option<u64>,
+    power_cut_after_remove: bool,
     powerless: bool,
     capacity: Option<u64>,
     read_only: bool,
@@ -82,6 +85,7 @@ impl SimStorage {
         match fault {
             Fault::SyncFails(after) => disk.sync_fails = Some(after),
             Fault::PowerCut(after) => disk.power_cut = Some(after),
+            Fault::PowerCutAfterRemove => disk.power_cut_after_remove = true,
             Fault::Capacity(bytes) => disk.capacity = Some(bytes),
             Fault::ReadOnly => disk.read_only = true,
             Fault::ReadOnlyFrom(after) => disk.read_only_from = Some(after),
@@ -92,7 +96,9 @@ impl SimStorage {
     /// Takes all faults away, except that power stays off until [`Self::restart`].
     pub fn disarm(&self) {
         self.mend();
-        self.disk().power_cut = None;
+        let mut disk = self.disk();
+        disk.power_cut = None;
+        disk.power_cut_after_remove = false;
     }
 
     /// Takes the disk's own faults away: an armed power cut still comes.
@@ -414,10 +420,12 @@ impl Storage for SimStorage {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut disk = self.disk();
         disk.change()?;
-        disk.files
-            .remove(name)
-            .map(|_| ())
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let removed = disk.files.remove(name);
+        removed.ok_or(io::ErrorKind::NotFound)?;
+        if std::mem::take(&mut disk.power_cut_after_remove) {
+            disk.powerless = true;
+        }
+        Ok(())
     }
 
     fn sync_dir(&self) -> io::Result<()> {

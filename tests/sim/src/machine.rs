@@ -1,13 +1,13 @@
 //! One machine: the agent's real core on a simulated disk, with processes that take time.
 //! Never decides anything that the core should; what leaves the machine is handed to the world.
 
-use crate::disk::{self, Disk};
+use crate::disk::{self, Bounds, Disk};
 use crate::random::Random;
 use holdfast_agent_core::{
     Attempt, CertificateLife, Config, Core, Delivery, Effect, Gathering, Input, Intervals, Limits,
     LinkFault, LinkIdentity, Monotonic, Qos, Run, StepEnd, StepExit, StoreOp, chain,
 };
-use holdfast_journal::SimStorage;
+use holdfast_journal::{Fault, Recovery, SimStorage};
 use holdfast_protocol::enrol::{Renewal, public_key};
 use holdfast_protocol::limits::CERTIFICATES_END_UNIX_MS;
 use holdfast_protocol::report::{Cell, Row, Table, TypeName};
@@ -70,6 +70,7 @@ pub(crate) struct Machine {
     pub(crate) node: NodeId,
     root: PublicKey,
     tombstones_max: usize,
+    bounds: Bounds,
     pub(crate) storage: SimStorage,
     pub(crate) disk: Option<Disk>,
     pub(crate) core: Option<Core>,
@@ -114,6 +115,7 @@ impl Machine {
             node,
             root,
             tombstones_max,
+            bounds: Bounds::default(),
             storage: SimStorage::new(),
             disk: None,
             core: None,
@@ -147,6 +149,7 @@ impl Machine {
             node: self.node,
             root: self.root,
             tombstones_max: self.tombstones_max,
+            bounds: self.bounds,
             storage: self.storage.copy(),
             disk: None,
             core: None,
@@ -186,6 +189,12 @@ impl Machine {
     /// It remembers few commands that have ended.
     pub(crate) fn remembers_few(&mut self) {
         self.tombstones_max = FEW_TOMBSTONES;
+    }
+
+    /// Its disk gives segments back often, and its ledger is full now and then.
+    pub(crate) fn has_narrow_disk(&mut self, random: &mut Random) {
+        self.remembers_few();
+        self.bounds = Bounds::narrow(random);
     }
 
     /// Its certificate is good by every clock.
@@ -254,19 +263,20 @@ impl Machine {
         }
     }
 
-    /// The process begins on what the disk holds; `booted`: with the whole machine.
+    /// The process begins on what the disk holds; `booted`: with the whole machine. Says what was
+    /// found there.
     pub(crate) fn start(
         &mut self,
         now: u64,
         booted: bool,
         random: &mut Random,
-    ) -> Result<(), String> {
+    ) -> Result<Recovery, String> {
         if booted {
             self.remains.clear();
             self.booted_at = now;
             self.boot = random.next();
         }
-        let mut disk = disk::open(&self.storage, random.next())?;
+        let (mut disk, found) = disk::open(&self.storage, self.bounds, random.next())?;
         let mut boot_id = [0; 16];
         for (to, from) in boot_id.iter_mut().zip(self.boot.to_le_bytes()) {
             *to = from;
@@ -279,7 +289,7 @@ impl Machine {
         self.core = Some(core);
         self.disk = Some(disk);
         self.tick_at = None;
-        Ok(())
+        Ok(found)
     }
 
     /// The process dies, with everything that it held in memory.
@@ -292,6 +302,23 @@ impl Machine {
         self.remains
             .extend(std::mem::take(&mut self.processes).into_keys());
         self.life += 1;
+    }
+
+    /// The power goes in the middle of one of the next writes.
+    pub(crate) fn arm_power_cut(&mut self, cut: Fault) {
+        self.storage.arm(cut);
+        self.power_cut_armed = true;
+    }
+
+    /// What a step writes, in bytes of each piece; all of a command's is within what is kept of it.
+    pub(crate) fn output_sizes(&self, random: &mut Random) -> Vec<usize> {
+        let (pieces, bytes) = if self.bounds.is_narrow() {
+            (random.between(3, 5), 1_000..1_500)
+        } else {
+            (random.between(0, 3), 1..401)
+        };
+        let sizes = (0..pieces).map(|_| bytes.start + random.index(bytes.len()));
+        sizes.collect()
     }
 
     /// Whatever still ran of an earlier life has ended.

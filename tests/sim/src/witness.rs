@@ -9,6 +9,7 @@ use crate::machine::Machine;
 use again::Again;
 use holdfast_agent_core::{CommandStatus, Status};
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
+use holdfast_journal::{Damage, Recovery};
 use holdfast_protocol::frame::Raw;
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{Answer, InvocationState, Record, Up};
@@ -22,6 +23,9 @@ const EXPIRY_SLACK_MS: u64 = 20_000;
 
 /// How long a node that is awake, and whose disk works, may hold what has expired.
 const REFUSED_WITHIN_MS: u64 = 5_000;
+
+/// Room that a machine reserves for the result of a command, framing included.
+const RESERVED_BYTES_MAX: u64 = 25 << 10;
 
 /// How often a session of another copy may open, before the chain of tokens must have shown it.
 const CLONE_TURNS_MAX: u32 = 2;
@@ -114,7 +118,13 @@ impl Witness {
     }
 
     /// A node publishes: what it tells must be durable.
-    pub(crate) fn publishes(&mut self, now: u64, machine: &Machine, topic: Topic, frame: &[u8]) {
+    pub(crate) fn publishes(
+        &mut self,
+        now: u64,
+        machine: &mut Machine,
+        topic: Topic,
+        frame: &[u8],
+    ) {
         let node = machine.node;
         match topic {
             Topic::Stream(_, class) => {
@@ -148,11 +158,8 @@ impl Witness {
                 {
                     self.again.says(now, machine, command);
                 }
-                if let Answer::Busy { command, .. } = answer
-                    && let Some(overdue) = self.overdue.get_mut(&node)
-                {
-                    // It was given back: when it comes again it waits anew.
-                    overdue.remove(&(machine.life, command));
+                if let Answer::Busy { command, .. } = answer {
+                    self.gives_back(machine, command);
                 }
                 if let Answer::Busy { command, .. }
                 | Answer::Known { command, .. }
@@ -171,6 +178,35 @@ impl Witness {
             | Topic::Control(_)
             | Topic::EnrolRequest(_)
             | Topic::EnrolReply(_) => {}
+        }
+    }
+
+    /// A node gives a command back: what it kept of it would run beside the one that comes again.
+    fn gives_back(&mut self, machine: &mut Machine, command: CommandId) {
+        let node = machine.node;
+        if let Some(overdue) = self.overdue.get_mut(&node) {
+            // When it comes again it waits anew.
+            overdue.remove(&(machine.life, command));
+        }
+        let key = format!("command/{command}");
+        if machine.disk.as_mut().is_some_and(|disk| disk.knows(&key)) {
+            self.fault = Some(format!("{node} gives {command} back, and keeps it"));
+        }
+    }
+
+    /// An agent starts: nothing that was durable is damaged, unless this world turned a bit over or
+    /// put an older image back.
+    pub(crate) fn starts(&mut self, node: NodeId, found: &Recovery) {
+        let durable = |damage: &&Damage| !damage.maybe_unsynced;
+        let damage = found.damaged.iter().find(durable);
+        let whole = damage.is_none() && found.doubtful.is_empty();
+        if (!whole || found.end_lost || found.cursor_lost) && !self.has_rolled_back(node) {
+            let (end, cursor) = (found.end_lost, found.cursor_lost);
+            let doubtful = found.doubtful.len();
+            self.fault = Some(format!(
+                "{node}: its disk lost what was durable: {damage:?}, {doubtful} entries in doubt, \
+                 end lost {end}, cursor lost {cursor}"
+            ));
         }
     }
 
@@ -283,6 +319,20 @@ impl Witness {
             )),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// Room is kept for the results of the commands that a node holds, and for nothing else.
+    pub(crate) fn reserves(&self, machine: &Machine, status: &Status) -> Result<(), String> {
+        let figures = machine.disk.as_ref().map(|disk| disk.figures());
+        let reserved = figures.map_or(0, |[results, ..]| results.reserved_bytes);
+        let held = status.commands.len();
+        if reserved > held as u64 * RESERVED_BYTES_MAX {
+            let node = machine.node;
+            return Err(format!(
+                "{node} holds {held} commands, and keeps {reserved} bytes for their results"
+            ));
+        }
+        Ok(())
     }
 
     /// What waits on a node has time left: what has none is refused as soon as that is known.

@@ -34,6 +34,10 @@ const EVENTS_MAX: u64 = 200_000;
 const REAL_ONE_IN: u64 = 50;
 /// Every so many worlds have the nodes' floors of time years ahead for a while.
 const FLOORS_AHEAD_ONE_IN: u64 = 16;
+/// Every so many worlds have disks with small segments, and ledgers that are full now and then.
+const NARROW_DISKS_ONE_IN: u64 = 8;
+/// In every so many worlds packages change and are told of faster than they are acknowledged.
+const MANY_REPORTS_ONE_IN: u64 = 8;
 /// How often the bridge looks at its clock.
 const BRIDGE_TICK_MS: u64 = 2_000;
 
@@ -109,6 +113,10 @@ enum Event {
     Cancel(CommandId),
     Fault(Fault),
     Change {
+        machine: usize,
+    },
+    /// A command has the packages gathered.
+    Report {
         machine: usize,
     },
     /// From here on everything works.
@@ -247,6 +255,15 @@ impl World {
             plan.extend(fault::floors_ahead(&mut self.random, self.machines.len()));
             self.machines.iter_mut().for_each(Machine::remembers_few);
         }
+        if self.random.one_in(NARROW_DISKS_ONE_IN) {
+            for machine in &mut self.machines {
+                machine.has_narrow_disk(&mut self.random);
+            }
+            plan.extend(fault::narrow_disks(&mut self.random, self.machines.len()));
+        }
+        if self.random.one_in(MANY_REPORTS_ONE_IN) {
+            plan.extend(fault::many_reports(&mut self.random, self.machines.len()));
+        }
         for machine in 0..self.machines.len() {
             self.start(machine, true);
             for _ in 0..3 {
@@ -378,7 +395,8 @@ impl World {
             | Event::Exit { machine, .. }
             | Event::Renewal { machine, .. }
             | Event::Installed { machine, .. }
-            | Event::Gathered { machine, .. } => Some(*machine),
+            | Event::Gathered { machine, .. }
+            | Event::Report { machine } => Some(*machine),
             Event::Down { connection, .. } | Event::MachineLost { connection } => {
                 self.connections.get(connection).map(|c| c.machine)
             }
@@ -484,6 +502,12 @@ impl World {
                     machine.packages.insert(name, version);
                 }
             }
+            Event::Report { machine } => {
+                let alive = self.machines.get(machine).filter(|m| m.is_alive());
+                if let Some(life) = alive.map(|m| m.life) {
+                    self.process(machine, life, |machine| machine.gather(None))?;
+                }
+            }
             Event::Peace => self.make_peace()?,
             Event::YearsPass => self.years_pass(),
         }
@@ -556,7 +580,8 @@ impl World {
             let status = core.status(machine.monotonic(self.now));
             let latest = (EPOCH_UNIX_MS + self.now).saturating_add_signed(self.clock_jump_ms_max);
             self.witness
-                .floor(machine, status.floor_unix_ms, latest)
+                .reserves(machine, &status)
+                .and_then(|()| self.witness.floor(machine, status.floor_unix_ms, latest))
                 .and_then(|()| {
                     let unix_ms = self.bridge.unix_ms(self.now);
                     self.witness.trusts(machine, &status, unix_ms)

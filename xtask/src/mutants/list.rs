@@ -253,10 +253,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         after: "                self.stage = Stage::Sent;\n                self.slot = false;\n                self.delivered = false;",
     },
     Mutant {
-        name: "slot-freed-at-expiry",
+        name: "slot-freed-by-a-lost-link",
         file: INVOCATION,
-        before: "                let slot = self.slot;\n                self.close(StatusDetails::DeliveryTimedOut, true);\n                self.slot = slot;",
-        after: "                self.close(StatusDetails::DeliveryTimedOut, true);",
+        before: "            Stage::Sent if !online && !self.delivered && !self.cancelling => {",
+        after: "            Stage::Sent if !online && !self.delivered && !self.cancelling => {\n                self.slot = false;",
     },
     Mutant {
         name: "late-result-replaces-a-result",

@@ -12,7 +12,7 @@ use holdfast_protocol::down::{
 };
 use holdfast_protocol::enrol::{Outcome, Renewal, Reply, Request};
 use holdfast_protocol::limits::REVISION;
-use holdfast_protocol::report::Report;
+use holdfast_protocol::report::{Content, Report};
 use holdfast_protocol::topic::Topic;
 use holdfast_protocol::up::{
     Answer, Class, GapReason, Hello, InvocationUpdate, OutputChunk, Record, Up,
@@ -337,6 +337,11 @@ impl Bridge {
         let Some(row) = self.store.nodes.get_mut(&node) else {
             return;
         };
+        let at_hand = match &report.content {
+            Content::Delta(delta) => row.tables.iter().any(|base| base.hash() == delta.base),
+            Content::Whole(_) => true,
+            Content::Unchanged(hash) => row.tables.iter().any(|base| base.hash() == *hash),
+        };
         match report::apply(&row.tables, report) {
             Applied::Replace(table) => {
                 row.tables.insert(0, table);
@@ -344,6 +349,10 @@ impl Bridge {
             }
             Applied::Unchanged => {}
             Applied::Resync => {
+                if at_hand {
+                    let what = "the whole is asked for of a report whose base is here".to_owned();
+                    self.contradictions.push((node, what));
+                }
                 let reports = List::new(vec![type_name]).unwrap_or_default();
                 self.send(node, &Down::Resync(Resync { reports }), None);
             }

@@ -20,6 +20,7 @@ pub(super) enum Fault {
     Kill { machine: usize },
     Restart { machine: usize },
     PowerCut { machine: usize, writes: u64 },
+    CutAtRemoval { machine: usize },
     PowerOn { machine: usize },
     Reboot { machine: usize },
     SyncFails { machine: usize },
@@ -168,6 +169,44 @@ pub(super) fn floors_ahead(random: &mut Random, machines: usize) -> Vec<(u64, Ev
     plan
 }
 
+/// Small disks hold what a long time without a link leaves, and lose power while they give it back.
+pub(super) fn narrow_disks(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
+    let mut plan = Vec::new();
+    for machine in 0..machines {
+        for _ in 0..3 {
+            let (at, ms) = (
+                random.between(0, TROUBLE_MS),
+                random.between(20_000, 100_000),
+            );
+            // More than run at once: the others' output waits for the link.
+            for _ in 0..5 {
+                let before = random.between(400, 2_000);
+                plan.push((at.saturating_sub(before), Event::Submit));
+            }
+            plan.push((at, Event::Fault(Fault::Cut { machine, ms })));
+            let cut = Fault::CutAtRemoval { machine };
+            plan.push((at + random.between(0, ms), Event::Fault(cut)));
+        }
+    }
+    plan
+}
+
+/// Packages change, and are gathered at once, some times in a row.
+pub(super) fn many_reports(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
+    let mut plan = Vec::new();
+    for machine in 0..machines {
+        for _ in 0..random.between(4, 8) {
+            let mut at = random.between(0, TROUBLE_MS);
+            for _ in 0..random.between(2, 4) {
+                plan.push((at, Event::Change { machine }));
+                plan.push((at, Event::Report { machine }));
+                at += random.between(50, 2_000);
+            }
+        }
+    }
+    plan
+}
+
 impl World {
     pub(super) fn fault(&mut self, fault: Fault) -> Result<(), Violation> {
         self.say(|| format!("fault: {fault:?}"));
@@ -204,7 +243,12 @@ impl World {
                     self.start(machine, true);
                 }
             }
-            Fault::PowerCut { machine, writes } => self.arm_power_cut(machine, writes),
+            Fault::PowerCut { machine, writes } => {
+                self.arm_power_cut(machine, DiskFault::PowerCut(writes));
+            }
+            Fault::CutAtRemoval { machine } => {
+                self.arm_power_cut(machine, DiskFault::PowerCutAfterRemove);
+            }
             Fault::Reboot { machine } => self.power_cut(machine)?,
             Fault::SyncFails { machine } => {
                 let fails = DiskFault::SyncFails(self.random.between(0, 3));
@@ -348,13 +392,11 @@ impl World {
         self.after(ms, Event::Fault(Fault::Restart { machine: index }));
     }
 
-    /// The power goes in the middle of one of the next writes.
-    fn arm_power_cut(&mut self, index: usize, writes: u64) {
-        if let Some(machine) = self.machines.get_mut(index)
-            && machine.is_alive()
-        {
-            machine.storage.arm(DiskFault::PowerCut(writes));
-            machine.power_cut_armed = true;
+    /// The power goes in the middle of what a machine writes.
+    fn arm_power_cut(&mut self, index: usize, cut: DiskFault) {
+        let alive = self.machines.get_mut(index).filter(|m| m.is_alive());
+        if let Some(machine) = alive {
+            machine.arm_power_cut(cut);
         }
     }
 

@@ -19,7 +19,8 @@ impl World {
         let started = machine.start(self.now, booted, &mut self.random);
         let node = machine.node;
         match started {
-            Ok(()) => {
+            Ok(found) => {
+                self.witness.starts(node, &found);
                 let actions = machine.effects();
                 self.say(|| {
                     format!(
@@ -195,7 +196,7 @@ impl World {
                         }
                         _ => {}
                     }
-                    if let Some(machine) = self.machines.get(index) {
+                    if let Some(machine) = self.machines.get_mut(index) {
                         self.witness.publishes(self.now, machine, topic, &frame);
                     }
                     self.publish_up(index, topic, frame, acknowledged);
@@ -295,8 +296,8 @@ impl World {
         self.witness
             .begun(self.now, node, command, step, &self.bridge);
         let mut at = self.random.between(1, 200);
-        for _ in 0..self.random.between(0, 3) {
-            let bytes = vec![b'x'; self.random.index(400) + 1];
+        for bytes in machine.output_sizes(&mut self.random) {
+            let bytes = vec![b'x'; bytes];
             self.after(
                 at,
                 Event::Output {
