@@ -101,7 +101,8 @@ Makes this machine a node. `holdfast-bridge activation create` prints the whole 
   --force            become a new node although this state directory is one already;
                      results that still wait for the old node are dropped
 
-Safe to repeat: after a lost reply the same key asks again and gets the same node.
+Safe to repeat until it has succeeded: after a lost reply the same key asks again and gets the
+same node.
 ";
 
 const RUN: &str = "\

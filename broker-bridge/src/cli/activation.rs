@@ -5,7 +5,7 @@ use super::Common;
 use super::error::CliError;
 use super::state::{caller, now, open, open_existing, random, span, time};
 use crate::pki::Root;
-use crate::serve::{Addresses, register_address};
+use crate::serve::{Addresses, public_address, register_address};
 use crate::store::{ActivationFilter, NewActivation, Page, Tag};
 use clap::{Args, Subcommand};
 use holdfast_protocol::ActivationId;
@@ -57,7 +57,7 @@ pub(super) struct Create {
     #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
     tags: Vec<Tag>,
     /// Address of the bridge in the printed line, where agents reach it; else that of the bridge that runs
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = public_address)]
     bridge: Option<String>,
 }
 

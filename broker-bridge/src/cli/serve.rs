@@ -4,7 +4,7 @@
 use super::Common;
 use super::error::CliError;
 use crate::pki::{NODE_DAYS, NODE_DAYS_DEFAULT};
-use crate::serve::{Addresses, Options, ServeError, register_address, serve};
+use crate::serve::{Addresses, Options, ServeError, public_address, register_address, serve};
 use clap::Args;
 use holdfast_aws_api::arn::Account;
 use serde_json::json;
@@ -36,7 +36,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8883")]
     mqtt: SocketAddr,
     /// Where agents reach the MQTT endpoint, for the line of `activation create`
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = public_address)]
     public_mqtt: Option<String>,
     /// Account of ARNs, 12 digits: an ARN of another account in a request is refused
     #[arg(long, value_name = "ID", default_value = "000000000000")]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Port of MQTT over TLS (IANA `secure-mqtt`).
@@ -67,5 +67,81 @@ pub fn register_address(addresses: Option<&Addresses>) -> String {
         format!("{}:{}", host(), addresses.mqtt.port())
     } else {
         addresses.mqtt.to_string()
+    }
+}
+
+/// Reads the `HOST:PORT` at which agents reach the endpoint: a name, an IPv4 address or an IPv6 address
+/// in brackets; without a port that of MQTT over TLS.
+///
+/// # Errors
+/// What is wrong with it, in words.
+pub fn public_address(text: &str) -> Result<String, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not where agents reach this bridge: HOST:PORT, such as bridge.example:8883, \
+             192.0.2.7:8883 or [2001:db8::7]:8883, without mqtts://"
+        )
+    };
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_host = match host
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => is_name(host),
+    };
+    let port = match port {
+        None => Some(MQTT_PORT),
+        Some(port) => port.parse().ok().filter(|port| *port != 0),
+    };
+    match port {
+        Some(port) if is_host => Ok(format!("{host}:{port}")),
+        _ => Err(wrong()),
+    }
+}
+
+/// A name of hosts by their rules (RFC 1123, section 2.1), or an IPv4 address; underscores are met too.
+fn is_name(host: &str) -> bool {
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        let is_inner = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        (1..=63).contains(&bytes.len()) && bytes.iter().all(is_inner) && !label.starts_with('-')
+    };
+    host.len() <= 253 && host.trim_end_matches('.').split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_for_agents_is_a_host_with_its_port() {
+        for (given, read) in [
+            ("bridge.example:8883", "bridge.example:8883"),
+            ("localhost", "localhost:8883"),
+            ("192.0.2.7:1", "192.0.2.7:1"),
+            ("[2001:db8::7]:8883", "[2001:db8::7]:8883"),
+            ("[::1]", "[::1]:8883"),
+        ] {
+            assert_eq!(public_address(given).as_deref(), Ok(read), "{given}");
+        }
+        for wrong in [
+            "",
+            ":8883",
+            "mqtts://localhost:28883",
+            "localhost:99999",
+            "localhost:0",
+            "localhost:",
+            "a b:1",
+            "2001:db8::7",
+            "[::g]:1",
+            "a..b",
+            "host/path:1",
+        ] {
+            assert!(public_address(wrong).is_err(), "{wrong}");
+        }
     }
 }
