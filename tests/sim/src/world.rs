@@ -6,13 +6,14 @@ mod fault;
 mod fleet;
 mod hostile;
 mod link;
+mod plan;
 
 use crate::bridge::{Bridge, Heard, Out};
 use crate::machine::{EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
 use crate::witness::Witness;
 use crate::{Case, Summary, Violation};
-use fault::{Clock, Fault};
+use fault::Fault;
 use holdfast_agent_core::{Attempt, Gathering, Input};
 use holdfast_protocol::enrol::public_key;
 use holdfast_protocol::seal::Sealer;
@@ -32,12 +33,6 @@ const PEACE_MS: u64 = 4 * 3_600_000;
 const EVENTS_MAX: u64 = 200_000;
 /// Every so many worlds have the real hub on real SQLite.
 const REAL_ONE_IN: u64 = 50;
-/// Every so many worlds have the nodes' floors of time years ahead for a while.
-const FLOORS_AHEAD_ONE_IN: u64 = 16;
-/// Every so many worlds have disks with small segments, and ledgers that are full now and then.
-const NARROW_DISKS_ONE_IN: u64 = 8;
-/// In every so many worlds packages change and are told of faster than they are acknowledged.
-const MANY_REPORTS_ONE_IN: u64 = 8;
 /// How often the bridge looks at its clock.
 const BRIDGE_TICK_MS: u64 = 2_000;
 
@@ -246,46 +241,6 @@ impl World {
         }
         self.at(BRIDGE_TICK_MS, Event::BridgeTick);
         self.at(TROUBLE_MS, Event::Peace);
-    }
-
-    /// Starts the machines; what people and misfortune will do to them.
-    fn plan(&mut self) -> Vec<(u64, Event)> {
-        let mut plan = Vec::new();
-        if self.random.one_in(FLOORS_AHEAD_ONE_IN) {
-            plan.extend(fault::floors_ahead(&mut self.random, self.machines.len()));
-            self.machines.iter_mut().for_each(Machine::remembers_few);
-        }
-        if self.random.one_in(NARROW_DISKS_ONE_IN) {
-            for machine in &mut self.machines {
-                machine.has_narrow_disk(&mut self.random);
-            }
-            plan.extend(fault::narrow_disks(&mut self.random, self.machines.len()));
-        }
-        if self.random.one_in(MANY_REPORTS_ONE_IN) {
-            plan.extend(fault::many_reports(&mut self.random, self.machines.len()));
-        }
-        for machine in 0..self.machines.len() {
-            self.start(machine, true);
-            for _ in 0..3 {
-                let at = self.random.between(0, TROUBLE_MS);
-                plan.push((at, Event::Change { machine }));
-            }
-        }
-        let random = &mut self.random;
-        for _ in 0..random.between(3, 14) {
-            plan.push((random.between(0, TROUBLE_MS), Event::Submit));
-        }
-        if random.one_in(12) {
-            // It begins on a machine whose battery is empty, or that was set wrong.
-            let (clock, ms) = (Clock::any(random), random.between(0, TROUBLE_MS));
-            let floors = random.one_in(2);
-            plan.push((0, Event::Fault(Fault::ClockWrong { clock, ms, floors })));
-        }
-        for _ in 0..random.between(0, 16) {
-            let at = random.between(0, TROUBLE_MS);
-            plan.push((at, Event::Fault(Fault::any(random, self.machines.len()))));
-        }
-        plan
     }
 
     fn at(&mut self, at: u64, event: Event) {

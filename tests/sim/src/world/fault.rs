@@ -2,7 +2,7 @@
 //! Never breaks a promise that no real system could keep: what was synced stays.
 
 use super::hostile::YEARS_20_MS;
-use super::{Event, TROUBLE_MS, World};
+use super::{Event, World};
 use crate::Violation;
 use crate::machine::{EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
@@ -139,72 +139,6 @@ impl Fault {
             }
         }
     }
-}
-
-/// A clock years ahead has pushed the nodes' floors there, and nobody thought of them: what is sent
-/// counts as expired, on a wire that loses what is said of it, until somebody sets the floors back.
-pub(super) fn floors_ahead(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
-    let clock = Fault::ClockWrong {
-        clock: Clock::YearsAhead,
-        ms: random.between(5_000, 20_000),
-        floors: false,
-    };
-    let begin = random.between(25_000, TROUBLE_MS / 2);
-    let mut plan = vec![(0, Event::Fault(clock))];
-    for machine in 0..machines {
-        let ms = random.between(60_000, 150_000);
-        let wire = Fault::WireHostile { machine, ms };
-        plan.push((begin + random.between(0, 5_000), Event::Fault(wire)));
-        for _ in 0..3 {
-            let ms = random.between(100, 5_000);
-            let at = begin + random.between(10_000, 150_000);
-            plan.push((at, Event::Fault(Fault::Cut { machine, ms })));
-        }
-    }
-    for _ in 0..random.between(10, 16) {
-        plan.push((begin + random.between(0, 60_000), Event::Submit));
-    }
-    let right = Fault::ClockRight { floors: true };
-    plan.push((begin + random.between(20_000, 150_000), Event::Fault(right)));
-    plan
-}
-
-/// Small disks hold what a long time without a link leaves, and lose power while they give it back.
-pub(super) fn narrow_disks(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
-    let mut plan = Vec::new();
-    for machine in 0..machines {
-        for _ in 0..3 {
-            let (at, ms) = (
-                random.between(0, TROUBLE_MS),
-                random.between(20_000, 100_000),
-            );
-            // More than run at once: the others' output waits for the link.
-            for _ in 0..5 {
-                let before = random.between(400, 2_000);
-                plan.push((at.saturating_sub(before), Event::Submit));
-            }
-            plan.push((at, Event::Fault(Fault::Cut { machine, ms })));
-            let cut = Fault::CutAtRemoval { machine };
-            plan.push((at + random.between(0, ms), Event::Fault(cut)));
-        }
-    }
-    plan
-}
-
-/// Packages change, and are gathered at once, some times in a row.
-pub(super) fn many_reports(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
-    let mut plan = Vec::new();
-    for machine in 0..machines {
-        for _ in 0..random.between(4, 8) {
-            let mut at = random.between(0, TROUBLE_MS);
-            for _ in 0..random.between(2, 4) {
-                plan.push((at, Event::Change { machine }));
-                plan.push((at, Event::Report { machine }));
-                at += random.between(50, 2_000);
-            }
-        }
-    }
-    plan
 }
 
 impl World {
