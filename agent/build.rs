@@ -1,5 +1,5 @@
 //! Dates the build: the agent's first floor of time. `HOLDFAST_BUILT_UNIX_S` or `SOURCE_DATE_EPOCH`
-//! makes builds reproducible.
+//! makes builds reproducible. Links again when the layout changed.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,4 +21,6 @@ fn main() {
         println!("cargo::rerun-if-env-changed={name}");
     }
     println!("cargo::rerun-if-changed=build.rs");
+    // The linker reads it, of which cargo knows nothing.
+    println!("cargo::rerun-if-changed=../cross/layout.ld");
 }
