@@ -1,6 +1,8 @@
-//! A socket that gives up on a client that takes nothing of what is written.
+//! A socket that gives up on a client that takes nothing of what is written, and keeps a steady pace
+//! where packets are lost.
 //! Never judges what a client says, or how long it says nothing.
 
+use holdfast_tcp::Pace;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -15,6 +17,7 @@ use tokio::time::{Sleep, sleep};
 #[derive(Debug)]
 pub(crate) struct Impatient {
     socket: TcpStream,
+    pace: Pace,
     unread: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
 }
@@ -23,6 +26,7 @@ impl Impatient {
     /// Gives a client `unread` to take something of what waits for it.
     pub(crate) fn new(socket: TcpStream, unread: Duration) -> Self {
         Self {
+            pace: Pace::set(&socket),
             socket,
             unread,
             waiting: None,
@@ -47,11 +51,16 @@ impl Impatient {
 
 impl AsyncRead for Impatient {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_read(context, buffer)
+        let Self { socket, pace, .. } = self.get_mut();
+        let read = Pin::new(&mut *socket).poll_read(context, buffer);
+        if read.is_ready() {
+            pace.follow(socket);
+        }
+        read
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::Command;
 /// Each crate of the product, and the rooms it may stand on.
 const GRAPH: &[(&str, &[&str])] = &[
     ("holdfast-protocol", &[]),
+    ("holdfast-tcp", &[]),
     ("holdfast-documents", &["protocol"]),
     ("holdfast-journal", &[]),
     ("holdfast-agent-core", &["protocol", "documents"]),
@@ -20,6 +21,7 @@ const GRAPH: &[(&str, &[&str])] = &[
         "holdfast-agent",
         &[
             "protocol",
+            "tcp",
             "documents",
             "agent-core",
             "agent-store",
@@ -33,7 +35,7 @@ const GRAPH: &[(&str, &[&str])] = &[
     ),
     (
         "holdfast-bridge",
-        &["protocol", "documents", "bridge-core", "aws-api"],
+        &["protocol", "tcp", "documents", "bridge-core", "aws-api"],
     ),
 ];
 

@@ -63,7 +63,7 @@ impl Default for Limits {
             inbox_bytes_max: 1 << 20,
             running_max: 4,
             tombstones_max: 1024,
-            in_flight_max: 128,
+            in_flight_max: 256,
             in_flight_bytes_max: 256 << 10,
             unacked_records_max: 512,
             result_bytes_reserved: crate::command::RESULT_BYTES_MAX,

@@ -3,14 +3,11 @@
 
 use super::address::Address;
 use super::error::LinkError;
-use super::session::Session;
+use super::session::{Paced, Session};
 use crate::tls::{Connector, certificate};
-use nix::libc;
-use nix::sys::socket::SetSockOpt as _;
-use nix::sys::socket::sockopt::SetStruct;
 use rumqttc::mqttbytes::v4::{Connect, LastWill};
 use rumqttc::mqttbytes::{Protocol, QoS};
-use rustix::net::sockopt;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -29,26 +26,9 @@ const STAGGER: Duration = Duration::from_millis(250);
 const PLACES_MAX: usize = 8;
 /// TLS, MQTT and the subscriptions together.
 const GREETING_LIMIT: Duration = Duration::from_secs(20);
-/// Sent data that stays unacknowledged for so long ends the connection.
-const USER_TIMEOUT_MS: u32 = 10_000;
-/// What is lost is repeated after at most this, however often it was lost before: longer than a full
-/// packet and its answer take at 9600 bit/s, for a repeat of what is only late would fill such a link.
-const REPEAT_WITHIN_MS: u32 = 2_000;
-/// `TCP_RTO_MAX_MS` of Linux 6.15 (`include/uapi/linux/tcp.h`), which no library names yet.
-const TCP_RTO_MAX_MS: libc::c_int = 44;
-
-/// The bound of the wait before a repeat, in milliseconds.
-#[derive(Clone)]
-struct RepeatWithin;
-
-nix::setsockopt_impl!(
-    RepeatWithin,
-    libc::IPPROTO_TCP,
-    TCP_RTO_MAX_MS,
-    u32,
-    SetStruct<'_, u32>
-);
-
+/// Sent data that stays unacknowledged for so long ends the connection, as on the bridge's side: long
+/// enough for a dozen repeats, for a poor link pays for a new connection with what was under way.
+const USER_TIMEOUT_MS: u32 = 20_000;
 /// MQTT keep-alive: the bridge gives up after one and a half of it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -89,7 +69,7 @@ impl Dialer {
         tls: &Connector,
         hail: Hail,
     ) -> Result<Session, LinkError> {
-        let stream = self.tcp(address).await?;
+        let (stream, paced) = self.tcp(address).await?;
         let greeting = async {
             let stream = tls
                 .tls()
@@ -98,7 +78,15 @@ impl Dialer {
                 .map_err(|source| LinkError::of_tls(address, source))?;
             let bridge_expires_unix_ms = expiry_of_bridge(address, &stream)?;
             let (connect, topics) = (connect_packet(&hail), hail.topics);
-            Session::open(address, stream, connect, topics, bridge_expires_unix_ms).await
+            Session::open(
+                address,
+                stream,
+                paced,
+                connect,
+                topics,
+                bridge_expires_unix_ms,
+            )
+            .await
         };
         match timeout(GREETING_LIMIT, Box::pin(greeting)).await {
             Ok(session) => session,
@@ -110,7 +98,7 @@ impl Dialer {
         }
     }
 
-    async fn tcp(&self, address: &Address) -> Result<TcpStream, LinkError> {
+    async fn tcp(&self, address: &Address) -> Result<(TcpStream, Paced), LinkError> {
         let tcp = |source| LinkError::Tcp {
             address: address.clone(),
             source,
@@ -123,8 +111,8 @@ impl Dialer {
             Ok(stream) => stream?,
             Err(_) => return Err(tcp(io::ErrorKind::TimedOut.into())),
         };
-        prepare(&stream).map_err(tcp)?;
-        Ok(stream)
+        let paced = prepare(&stream).map_err(tcp)?;
+        Ok((stream, paced))
     }
 
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, LinkError> {
@@ -154,15 +142,11 @@ impl Dialer {
     }
 }
 
-/// What every connection is: prompt, given up in time, and repeated at a steady pace where only a
-/// few packets are under way. Else each loss would double the wait, for minutes on a poor radio link.
-fn prepare(stream: &TcpStream) -> io::Result<()> {
+/// What every connection is: prompt, given up in time, and steady where packets are lost.
+fn prepare(stream: &TcpStream) -> io::Result<Paced> {
     stream.set_nodelay(true)?;
-    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
-    // A network stack without them is only slower.
-    let _ = sockopt::set_tcp_thin_linear_timeouts(stream, true);
-    let _ = RepeatWithin.set(stream, &REPEAT_WITHIN_MS);
-    Ok(())
+    set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
+    Paced::set(stream)
 }
 
 /// Connects to whichever address answers first. Each begins a little after the one before it, so

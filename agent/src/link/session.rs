@@ -7,6 +7,7 @@ use super::error::{End, LinkError};
 use bytes::{Buf, BytesMut};
 use holdfast_agent_core::Qos;
 use holdfast_protocol::limits::PACKET_BYTES_MAX;
+use holdfast_tcp::Pace;
 use rumqttc::mqttbytes::v4::{
     Connect, ConnectReturnCode, Packet, PingReq, PubAck, Publish, Subscribe, SubscribeFilter,
     SubscribeReasonCode,
@@ -16,6 +17,7 @@ use rumqttc::{MqttState, Request};
 use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
@@ -25,7 +27,7 @@ use tokio_rustls::client::TlsStream;
 
 /// More than the core keeps in flight, which is acknowledged in order: rumqttc's handling of a
 /// collision is never entered.
-const WINDOW: u16 = 200;
+const WINDOW: u16 = 400;
 /// Nothing sent for so long: ping, well before the bridge gives up.
 const PING_AFTER: Duration = Duration::from_secs(KEEP_ALIVE.as_secs() * 2 / 3);
 /// A ping is answered within this, or the connection is dead.
@@ -69,12 +71,33 @@ pub enum Incoming {
     PubAck,
 }
 
+/// A connection's pace, with a descriptor of its own: the halves of a TLS stream hide theirs.
+#[derive(Debug)]
+pub(super) struct Paced {
+    pace: Pace,
+    socket: OwnedFd,
+}
+
+impl Paced {
+    /// Sets the pace of a fresh connection.
+    pub(super) fn set(stream: &TcpStream) -> io::Result<Self> {
+        let socket = stream.as_fd().try_clone_to_owned()?;
+        let pace = Pace::set(&socket);
+        Ok(Self { pace, socket })
+    }
+
+    fn follow(&mut self) {
+        self.pace.follow(&self.socket);
+    }
+}
+
 /// One connection, connected and subscribed.
 #[derive(Debug)]
 pub struct Session {
     reader: ReadHalf<TlsStream<TcpStream>>,
     writer: WriteHalf<TlsStream<TcpStream>>,
     local: Option<IpAddr>,
+    paced: Paced,
     bridge_expires_unix_ms: u64,
     state: MqttState,
     input: BytesMut,
@@ -91,6 +114,7 @@ impl Session {
     pub(super) async fn open(
         address: &Address,
         stream: TlsStream<TcpStream>,
+        paced: Paced,
         connect: Connect,
         topics: Vec<String>,
         bridge_expires_unix_ms: u64,
@@ -101,6 +125,7 @@ impl Session {
             reader,
             writer,
             local: local.map(|local| local.ip()),
+            paced,
             bridge_expires_unix_ms,
             state: MqttState::new(WINDOW, true),
             input: BytesMut::new(),
@@ -219,7 +244,10 @@ impl Session {
             read = self.reader.read_buf(&mut self.input), if self.arrived.is_empty() => {
                 match read {
                     Ok(0) => Err(End::Lost("the bridge closed it".into())),
-                    Ok(_) => self.take_packets(),
+                    Ok(_) => {
+                        self.paced.follow();
+                        self.take_packets()
+                    }
                     Err(error) => Err(End::of_io(&error)),
                 }
             }

@@ -212,9 +212,6 @@ async fn arrive(
 async fn handshake(context: &Context, socket: TcpStream) -> Result<Stream, End> {
     socket.set_nodelay(true)?;
     sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX).map_err(io::Error::from)?;
-    // A loss on a thin stream does not double the wait for the next try, as on the agent's side; a
-    // network stack without it is only slower.
-    let _ = sockopt::set_tcp_thin_linear_timeouts(&socket, true);
     let socket = Impatient::new(socket, context.limits.unread);
     let limit = context.limits.handshake;
     timeout(limit, context.tls().accept(socket))

@@ -3,6 +3,7 @@
 //! Never reads what passes: TLS goes end to end.
 
 use anyhow::{Context as _, Result};
+use holdfast_tcp::Pace;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -161,8 +162,6 @@ fn pass(agent: TcpStream, shared: &Arc<Shared>) -> Result<()> {
     let bridge = TcpStream::connect(target)?;
     agent.set_nodelay(true)?;
     bridge.set_nodelay(true)?;
-    // Towards the agent this end stands for the bridge, whose connections have it.
-    rustix::net::sockopt::set_tcp_thin_linear_timeouts(&agent, true)?;
     let number = shared.next.fetch_add(1, Ordering::Relaxed);
     {
         let mut state = shared.state();
@@ -187,7 +186,10 @@ fn pass(agent: TcpStream, shared: &Arc<Shared>) -> Result<()> {
 fn pump(mut from: TcpStream, mut to: TcpStream, number: usize, shared: Arc<Shared>) {
     std::thread::spawn(move || {
         let mut buffer = vec![0; 16 * 1024];
+        // Towards the agent this end stands for the bridge, whose connections have it.
+        let mut pace = Pace::set(&from);
         while let Ok(bytes @ 1..) = from.read(&mut buffer) {
+            pace.follow(&from);
             shared.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
             if to
                 .write_all(buffer.get(..bytes).unwrap_or_default())
