@@ -4,7 +4,7 @@
 mod addresses;
 mod lock;
 
-pub use addresses::{Addresses, public_address, register_address};
+pub use addresses::{Addresses, listen_address, public_address, register_address};
 pub use lock::LockError;
 pub(crate) use lock::{AGENT_IDENTITY, Lock};
 

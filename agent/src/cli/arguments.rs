@@ -91,13 +91,13 @@ pub enum UsageError {
     /// A flag or value that the verb does not have.
     #[error("{0}; see `holdfast-agent {1} --help`")]
     Unexpected(lexopt::Error, &'static str),
-    /// A flag that the verb needs.
-    #[error("{verb} needs {flag}; see `holdfast-agent {verb} --help`")]
+    /// What the verb needs and was not given.
+    #[error("{verb} needs {}; see `holdfast-agent {verb} --help`", missing.join(", "))]
     Missing {
         /// The verb.
         verb: &'static str,
-        /// The flag.
-        flag: &'static str,
+        /// The flags or words.
+        missing: Vec<&'static str>,
     },
     /// A bridge.
     #[error("--bridge")]
@@ -277,25 +277,11 @@ fn hash(text: &str) -> Result<[u8; 32], UsageError> {
     Ok(hash)
 }
 
-fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
+fn build(words: &[String], mut flags: Flags) -> Result<Invocation, UsageError> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let verb = match *words {
         [] => return Ok(Invocation::Help(Topic::Program)),
-        ["register"] => Verb::Register(Registration {
-            activation: flags
-                .activation
-                .ok_or_else(|| missing("register", "--activation-id"))?,
-            root: flags
-                .root_hash
-                .ok_or_else(|| missing("register", "--ca-sha256"))?,
-            bridges: if flags.bridges.is_empty() {
-                return Err(missing("register", "--bridge"));
-            } else {
-                flags.bridges
-            },
-            code: code(flags.code.as_deref())?,
-            force: flags.force,
-        }),
+        ["register"] => Verb::Register(registration(&mut flags)?),
         ["run"] => Verb::Run(Settings {
             bridges: flags.bridges,
             ..flags.settings
@@ -314,7 +300,12 @@ fn build(words: &[String], flags: Flags) -> Result<Invocation, UsageError> {
         [gatherer::VERB, wanted] => Verb::Gather {
             wanted: wanted.to_owned(),
         },
-        ["document", "run"] => return Err(missing("document run", "FILE")),
+        ["document", "run"] => {
+            return Err(UsageError::Missing {
+                verb: "document run",
+                missing: vec!["FILE"],
+            });
+        }
         ["patch"] => return Err(half("patch scan")),
         ["document"] => return Err(half("document run FILE")),
         ["journal"] => return Err(half("journal inspect")),
@@ -339,16 +330,37 @@ fn half(whole: &'static str) -> UsageError {
     UsageError::Half { whole }
 }
 
-fn missing(verb: &'static str, flag: &'static str) -> UsageError {
-    UsageError::Missing { verb, flag }
-}
-
-fn code(given: Option<&str>) -> Result<String, UsageError> {
-    match given {
-        None => Err(missing("register", "--activation-code")),
-        Some("-") => read::line(512).ok_or(UsageError::Code),
-        Some(code) => Ok(code.to_owned()),
-    }
+/// What `activation create` printed, as it was given. Whatever is not there is named at once.
+fn registration(flags: &mut Flags) -> Result<Registration, UsageError> {
+    let given = [
+        ("--bridge", !flags.bridges.is_empty()),
+        ("--activation-id", flags.activation.is_some()),
+        ("--activation-code", flags.code.is_some()),
+        ("--ca-sha256", flags.root_hash.is_some()),
+    ];
+    let (Some(activation), Some(code), Some(root), [_, ..]) = (
+        flags.activation,
+        flags.code.take(),
+        flags.root_hash,
+        &*flags.bridges,
+    ) else {
+        let missing = given.iter().filter(|(_, is_given)| !is_given);
+        return Err(UsageError::Missing {
+            verb: "register",
+            missing: missing.map(|(flag, _)| *flag).collect(),
+        });
+    };
+    let code = match &*code {
+        "-" => read::line(512).ok_or(UsageError::Code)?,
+        _ => code,
+    };
+    Ok(Registration {
+        activation,
+        root,
+        bridges: std::mem::take(&mut flags.bridges),
+        code,
+        force: flags.force,
+    })
 }
 
 #[cfg(test)]
@@ -417,7 +429,10 @@ mod tests {
             ("regster", "`regster` is no verb"),
             ("run --fast", "'--fast'"),
             ("status --force", "holdfast-agent status --help"),
-            ("register", "register needs --activation-id"),
+            (
+                "register --activation-id 3f0d8f2c-55a9-4c8e-9d52-0b8f7f5b8f11",
+                "register needs --bridge, --activation-code, --ca-sha256;",
+            ),
             (
                 "register --bridge http://x",
                 "`http://x` is not the address",

@@ -4,9 +4,11 @@
 use super::Common;
 use super::error::CliError;
 use crate::pki::{NODE_DAYS, NODE_DAYS_DEFAULT};
-use crate::serve::{Addresses, Options, ServeError, public_address, register_address, serve};
+use crate::serve::{
+    Addresses, Options, ServeError, listen_address, public_address, register_address, serve,
+};
 use clap::Args;
-use holdfast_aws_api::arn::Account;
+use holdfast_aws_api::arn::{Account, AccountError};
 use serde_json::json;
 use std::net::SocketAddr;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,7 +25,7 @@ pub(super) struct Serve {
     #[command(flatten)]
     common: Common,
     /// Address of the SSM API for AWS clients; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8440")]
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8440", value_parser = listen_address)]
     http: SocketAddr,
     /// Let --http be another address than this machine's own
     ///
@@ -33,7 +35,7 @@ pub(super) struct Serve {
     #[arg(long)]
     insecure_http_address: bool,
     /// Address of the MQTT endpoint for agents, always TLS; port 0 takes a free one
-    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8883")]
+    #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:8883", value_parser = listen_address)]
     mqtt: SocketAddr,
     /// Where agents reach the MQTT endpoint, for the line of `activation create`
     #[arg(long, value_name = "HOST:PORT", value_parser = public_address)]
@@ -65,16 +67,20 @@ impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let output = self.common.output();
         let options = self.options()?;
+        let state_dir = options.state_dir.display().to_string();
         let stop = signals()?;
         serve(
             options,
             |addresses: &Addresses| {
                 let line = format!(
-                    "holdfast-bridge serves: API http://{}, agents mqtts://{}",
+                    "holdfast-bridge serves: API http://{}, agents mqtts://{} (listens on {}), state in {}",
                     addresses.http,
-                    register_address(Some(addresses))
+                    register_address(Some(addresses)),
+                    addresses.mqtt,
+                    state_dir
                 );
                 let json = json!({
+                    "state_dir": state_dir,
                     "http": addresses.http.to_string(),
                     "mqtt": addresses.mqtt.to_string(),
                     "pid": addresses.pid,
@@ -104,8 +110,13 @@ impl Serve {
             }
             tracing::warn!(address = %self.http, "the API listens without encryption: everybody on the way can read commands and their output");
         }
-        let account = Account::new(&self.partition, &self.account_id)
-            .map_err(|error| CliError::Usage(error.to_string()))?;
+        let account = Account::new(&self.partition, &self.account_id).map_err(|error| {
+            let option = match error {
+                AccountError::Partition(_) => "--partition",
+                AccountError::Id(_) => "--account-id",
+            };
+            CliError::Usage(format!("{option}: {error}"))
+        })?;
         Ok(Options {
             state_dir: self.common.state_dir,
             http: self.http,

@@ -70,6 +70,19 @@ pub fn register_address(addresses: Option<&Addresses>) -> String {
     }
 }
 
+/// Reads an address to listen on.
+///
+/// # Errors
+/// What was given, and what is meant.
+pub fn listen_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!(
+            "`{text}` is no address to listen on: ADDRESS:PORT, such as 127.0.0.1:8440, 0.0.0.0:8883 or \
+             [::1]:8440; no name"
+        )
+    })
+}
+
 /// Reads the `HOST:PORT` at which agents reach the endpoint: a name, an IPv4 address or an IPv6 address
 /// in brackets; without a port that of MQTT over TLS.
 ///
@@ -116,6 +129,18 @@ fn is_name(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_has_a_port_and_no_name() {
+        assert_eq!(
+            listen_address("127.0.0.1:8440").map(|read| read.port()),
+            Ok(8440)
+        );
+        for wrong in ["28442", "localhost:8440", "127.0.0.1", ""] {
+            let said = listen_address(wrong).unwrap_err();
+            assert!(said.contains(&format!("`{wrong}`")), "{said}");
+        }
+    }
 
     #[test]
     fn an_address_for_agents_is_a_host_with_its_port() {
