@@ -1,5 +1,5 @@
-//! The agent's deb of another processor, by that processor's own dpkg under an emulator, in a Debian
-//! that has no systemd: installed, upgraded, removed, purged.
+//! The agent's deb of another processor, by that processor's own dpkg, under an emulator unless this
+//! one runs its programs, in a Debian that has no systemd: installed, upgraded, removed, purged.
 //! Never makes this machine run foreign programs: only a namespace of its own does.
 
 use super::{CHANGED, ENVIRONMENT, ask, next_version, system};
@@ -21,26 +21,38 @@ const TOOLS: &[Wanted] = &[
     ("qemu-user-static", "runs their programs"),
 ];
 
-/// Has the kernel run an emulator's programs, in this user namespace alone (Linux 6.7), and goes
-/// on in the system's root. The numbers are those of an ELF header up to its machine.
+/// Has the kernel run an emulator's programs, if there is one, in this user namespace alone (Linux
+/// 6.7), and goes on in the system's root. The numbers are those of an ELF header up to its machine.
 const ENTER: &str = r#"
-mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-sed "s,:[^:]*:[A-Z]*\$,:$1:F," "/usr/lib/binfmt.d/$2.conf" > /proc/sys/fs/binfmt_misc/register
+if [ -n "$2" ]; then
+    mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+    sed "s,:[^:]*:[A-Z]*\$,:$1:F," "/usr/lib/binfmt.d/$2.conf" > /proc/sys/fs/binfmt_misc/register
+fi
 exec chroot "$3" /bin/sh -ec "$4"
 "#;
 
-/// Tries the deb of a target that this machine has to emulate.
+/// Whether this machine's processor runs programs of Debian's `architecture` by itself, though its own
+/// is another.
+fn runs_here(architecture: &str) -> bool {
+    std::env::consts::ARCH == "x86_64" && architecture == "i386"
+}
+
+/// Tries the deb of a target that is not this machine's own.
 ///
 /// # Errors
 /// At the first thing that is not as it should be.
 pub(crate) fn foreign(root: &Path, packed: &Packed, built: &Built) -> Result<()> {
     install::debian(TOOLS)?;
     let architecture = &built.target.packages.deb;
-    let Some(emulator) = &built.target.emulator else {
-        say(format!(
-            "    deb for {architecture}: not tried, no emulator is known"
-        ));
-        return Ok(());
+    let emulator = match &built.target.emulator {
+        Some(emulator) => emulator.program.as_str(),
+        None if runs_here(architecture) => "",
+        None => {
+            say(format!(
+                "    deb for {architecture}: not tried, no emulator is known"
+            ));
+            return Ok(());
+        }
     };
     let base = system::debian_of(root, architecture)?;
     let scratch = tempfile::tempdir_in(root.join("target"))?;
@@ -65,8 +77,8 @@ pub(crate) fn foreign(root: &Path, packed: &Packed, built: &Built) -> Result<()>
                 ENTER,
                 "enter",
             ])
-            .arg(Path::new("/usr/bin").join(&emulator.program))
-            .arg(emulator.program.trim_end_matches("-static"))
+            .arg(Path::new("/usr/bin").join(emulator))
+            .arg(emulator.trim_end_matches("-static"))
             .arg(&system)
             .arg(line))
         .with_context(|| format!("the deb for {architecture}"))
@@ -93,9 +105,13 @@ pub(crate) fn foreign(root: &Path, packed: &Packed, built: &Built) -> Result<()>
         !environment.exists() && !system.join("usr/bin/holdfast-agent").exists(),
         "purged: nothing stays"
     );
+    let by = if emulator.is_empty() {
+        "this machine's processor"
+    } else {
+        emulator
+    };
     say(format!(
-        "    deb for {architecture}: installed, upgraded, downgraded, removed and purged by its own dpkg ({})",
-        emulator.program
+        "    deb for {architecture}: installed, upgraded, downgraded, removed and purged by its own dpkg ({by})"
     ));
     Ok(())
 }
