@@ -93,7 +93,8 @@ impl SimStorage {
         }
     }
 
-    /// Takes all faults away, except that power stays off until [`Self::restart`].
+    /// Takes all faults away, except that power stays off until [`Self::restart`] or
+    /// [`Self::was_killed`].
     pub fn disarm(&self) {
         self.mend();
         let mut disk = self.disk();
@@ -109,6 +110,15 @@ impl SimStorage {
         disk.read_only = false;
         disk.read_only_from = None;
         disk.reads_fail = false;
+    }
+
+    /// It was no power cut that ended the calls, but a kill of their process: what it wrote and had not
+    /// synced is still in the page cache.
+    pub fn was_killed(&self) {
+        let mut disk = self.disk();
+        disk.powerless = false;
+        disk.power_cut = None;
+        disk.power_cut_after_remove = false;
     }
 
     /// The disk after a power cut: each sector written since its last sync is there or not, as `seed`

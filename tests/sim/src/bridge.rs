@@ -12,6 +12,7 @@ mod ingest;
 
 use crate::machine::EPOCH_UNIX_MS;
 use holdfast_bridge_core::invocation::{Event, Invocation, Stage, may_send};
+use holdfast_bridge_core::output::Kept;
 use holdfast_bridge_core::rate::{self, Admission, Limits, Tally};
 use holdfast_bridge_core::token::{Chain, TokenKey};
 use holdfast_protocol::down::{self, Cancel, Down};
@@ -30,8 +31,9 @@ const BUSY_MS: u64 = 5_000;
 pub(crate) struct Row {
     pub(crate) state: Invocation,
     pub(crate) result: Option<Ended>,
-    /// Bytes of output that came, by step.
+    /// Bytes of output that were kept, by step.
     pub(crate) output_bytes: BTreeMap<u8, u64>,
+    pub(crate) kept: Kept,
     /// Whether it was ever sent.
     pub(crate) was_sent: bool,
 }
@@ -386,6 +388,7 @@ impl Bridge {
             state: Invocation::new(online),
             result: None,
             output_bytes: BTreeMap::new(),
+            kept: Kept::default(),
             was_sent: false,
         }
     }

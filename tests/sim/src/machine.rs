@@ -23,6 +23,8 @@ pub(crate) const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
 const DAY_MS: u64 = 86_400_000;
 /// Commands that a node remembers where it remembers few.
 const FEW_TOMBSTONES: usize = 8;
+/// So many lives on, those of a copy begin: none of them is taken for one of the original.
+const COPY_LIVES: u32 = 1 << 16;
 
 /// What the world has to do for a machine.
 #[derive(Debug)]
@@ -55,6 +57,15 @@ pub(crate) enum Action {
     EndRemains,
     Gather(Gathering),
     Reboot,
+}
+
+/// What ends an agent in the middle of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Death {
+    /// Of what was not synced some is lost.
+    PowerCut,
+    /// Nothing that was written is lost, but no more is.
+    Kill,
 }
 
 /// A step's process.
@@ -99,8 +110,8 @@ pub(crate) struct Machine {
     pub(crate) packages: BTreeMap<String, u64>,
     /// The last table that was gathered.
     pub(crate) gathered: Option<Table>,
-    /// Whether a power cut is armed in the storage.
-    pub(crate) power_cut_armed: bool,
+    /// What ends the agent in the middle of one of its next writes.
+    pub(crate) death: Option<Death>,
     /// The certificate in use, and how many came before it; both durable.
     pub(crate) certificate: CertificateLife,
     renewals: u64,
@@ -134,7 +145,7 @@ impl Machine {
             tick_at: None,
             packages: packages.collect(),
             gathered: None,
-            power_cut_armed: false,
+            death: None,
             certificate: CertificateLife {
                 issued_unix_ms: EPOCH_UNIX_MS,
                 expires_unix_ms: EPOCH_UNIX_MS + life_ms,
@@ -153,7 +164,7 @@ impl Machine {
             storage: self.storage.copy(),
             disk: None,
             core: None,
-            life: 0,
+            life: self.life + COPY_LIVES,
             boot: self.boot,
             booted_at: 0,
             off: false,
@@ -168,7 +179,7 @@ impl Machine {
             tick_at: None,
             packages: self.packages.clone(),
             gathered: None,
-            power_cut_armed: false,
+            death: None,
             certificate: self.certificate,
             renewals: self.renewals,
         }
@@ -304,10 +315,10 @@ impl Machine {
         self.life += 1;
     }
 
-    /// The power goes in the middle of one of the next writes.
-    pub(crate) fn arm_power_cut(&mut self, cut: Fault) {
-        self.storage.arm(cut);
-        self.power_cut_armed = true;
+    /// The agent dies in the middle of one of the next writes.
+    pub(crate) fn arm_death(&mut self, death: Death, at: Fault) {
+        self.storage.arm(at);
+        self.death = Some(death);
     }
 
     /// What a step writes, in bytes of each piece; all of a command's is within what is kept of it.
@@ -319,6 +330,11 @@ impl Machine {
         };
         let sizes = (0..pieces).map(|_| bytes.start + random.index(bytes.len()));
         sizes.collect()
+    }
+
+    /// It sleeps. One that sleeps already does not wake sooner: what waits for it waits for that.
+    pub(crate) fn sleep_until(&mut self, until: u64) {
+        self.suspended_until = self.suspended_until.max(until);
     }
 
     /// Whatever still ran of an earlier life has ended.

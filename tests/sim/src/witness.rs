@@ -352,18 +352,16 @@ impl Witness {
             held.state == InvocationState::Pending
                 && row.is_some_and(|row| row.command.expires_unix_ms < certain)
         };
-        let before = std::mem::take(self.overdue.entry(node).or_default());
-        let mut since = BTreeMap::new();
-        for held in status.commands.iter().filter(overdue).filter(|_| !idle) {
-            let key = (life, held.command);
-            let at = before.get(&key).copied().unwrap_or(now);
+        let waiting = status.commands.iter().filter(overdue).filter(|_| !idle);
+        let waiting: BTreeSet<CommandId> = waiting.map(|held| held.command).collect();
+        let since = self.overdue.entry(node).or_default();
+        since.retain(|(of, command), _| *of != life || waiting.contains(command));
+        for command in waiting {
+            let at = *since.entry((life, command)).or_insert(now);
             if now > at + REFUSED_WITHIN_MS {
-                let command = held.command;
                 return Err(format!("{node}: {command} waits on after its expiry"));
             }
-            since.insert(key, at);
         }
-        self.overdue.insert(node, since);
         Ok(())
     }
 

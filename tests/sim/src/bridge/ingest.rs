@@ -328,8 +328,10 @@ impl Bridge {
         let Some(row) = row.and_then(|row| row.rows.get_mut(&node)) else {
             return;
         };
-        let bytes = row.output_bytes.entry(chunk.step).or_default();
-        *bytes += chunk.bytes.len() as u64;
+        let (offset, length) = (chunk.offset as usize, chunk.bytes.len());
+        if let Some(part) = row.kept.take(chunk.step, chunk.stream, offset, length) {
+            *row.output_bytes.entry(chunk.step).or_default() += part.len() as u64;
+        }
     }
 
     fn report(&mut self, node: NodeId, report: Report) {

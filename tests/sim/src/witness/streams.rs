@@ -146,7 +146,8 @@ impl Streams {
 
     /// What the bridge must have of each step's output on a node: all that was told and not lost.
     pub(crate) fn outputs(&self, node: NodeId) -> BTreeMap<(CommandId, u8), u64> {
-        let mut outputs = BTreeMap::new();
+        // Another life tells again what its disk has not forgotten: kept is each piece once.
+        let mut pieces: BTreeMap<_, BTreeMap<u64, u64>> = BTreeMap::new();
         for ((_, outbox), history) in self.lives(node) {
             let stream = (node, *outbox, Class::Result);
             let lost = self
@@ -160,17 +161,21 @@ impl Streams {
                 if let Told::Chunk {
                     command,
                     step,
+                    offset,
                     bytes,
-                    ..
                 } = told
                     && !is_lost
                     && *sequence <= position
                 {
-                    *outputs.entry((*command, *step)).or_default() += bytes;
+                    let step = pieces.entry((*command, *step)).or_default();
+                    step.insert(*offset, *bytes);
                 }
             }
         }
-        outputs
+        let sums = pieces
+            .into_iter()
+            .map(|(step, pieces)| (step, pieces.values().sum()));
+        sums.collect()
     }
 
     /// Each piece of output goes on where the one before it ended, but for what a power cut took.

@@ -4,7 +4,7 @@
 use super::hostile::YEARS_20_MS;
 use super::{Event, World};
 use crate::Violation;
-use crate::machine::{EPOCH_UNIX_MS, Machine};
+use crate::machine::{Death, EPOCH_UNIX_MS, Machine};
 use crate::random::Random;
 use holdfast_journal::{Fault as DiskFault, Storage as _};
 
@@ -21,6 +21,7 @@ pub(super) enum Fault {
     Restart { machine: usize },
     PowerCut { machine: usize, writes: u64 },
     CutAtRemoval { machine: usize },
+    KillInWrite { machine: usize, writes: u64 },
     PowerOn { machine: usize },
     Reboot { machine: usize },
     SyncFails { machine: usize },
@@ -178,10 +179,13 @@ impl World {
                 }
             }
             Fault::PowerCut { machine, writes } => {
-                self.arm_power_cut(machine, DiskFault::PowerCut(writes));
+                self.arm_death(machine, Death::PowerCut, DiskFault::PowerCut(writes));
             }
             Fault::CutAtRemoval { machine } => {
-                self.arm_power_cut(machine, DiskFault::PowerCutAfterRemove);
+                self.arm_death(machine, Death::PowerCut, DiskFault::PowerCutAfterRemove);
+            }
+            Fault::KillInWrite { machine, writes } => {
+                self.arm_death(machine, Death::Kill, DiskFault::PowerCut(writes));
             }
             Fault::Reboot { machine } => self.power_cut(machine)?,
             Fault::SyncFails { machine } => {
@@ -223,7 +227,7 @@ impl World {
             }
             Fault::Sleep { machine, ms } => {
                 if let Some(machine) = self.machines.get_mut(machine).filter(|_| !self.peace) {
-                    machine.suspended_until = self.now + ms;
+                    machine.sleep_until(self.now + ms);
                 }
             }
             Fault::Dozes { machine, ms } => {
@@ -315,7 +319,7 @@ impl World {
         let Some(machine) = self.machines.get_mut(index) else {
             return;
         };
-        if machine.power_cut_armed || !machine.is_alive() {
+        if machine.death.is_some() || !machine.is_alive() {
             return;
         }
         self.witness.dies(self.now, machine);
@@ -326,12 +330,30 @@ impl World {
         self.after(ms, Event::Fault(Fault::Restart { machine: index }));
     }
 
-    /// The power goes in the middle of what a machine writes.
-    fn arm_power_cut(&mut self, index: usize, cut: DiskFault) {
+    /// The agent is to die in the middle of what it writes.
+    fn arm_death(&mut self, index: usize, death: Death, at: DiskFault) {
         let alive = self.machines.get_mut(index).filter(|m| m.is_alive());
         if let Some(machine) = alive {
-            machine.arm_power_cut(cut);
+            machine.arm_death(death, at);
         }
+    }
+
+    /// It does. Where it was killed, the power may go soon after it was started again: what its
+    /// successor found and told of is then lost, unless it was made durable first.
+    pub(super) fn dies_writing(&mut self, index: usize, death: Death) -> Result<(), Violation> {
+        if death == Death::PowerCut {
+            return self.power_cut(index);
+        }
+        if let Some(machine) = self.machines.get_mut(index) {
+            machine.storage.was_killed();
+            machine.death = None;
+        }
+        self.kill(index);
+        if !self.peace && self.random.one_in(2) {
+            let ms = self.random.between(10, 6_000);
+            self.after(ms, Event::Fault(Fault::Reboot { machine: index }));
+        }
+        Ok(())
     }
 
     /// The power is gone: what was not synced may be, too.
@@ -343,7 +365,7 @@ impl World {
         self.witness.dies(self.now, machine);
         machine.die();
         machine.storage = machine.storage.restart(seed);
-        machine.power_cut_armed = false;
+        machine.death = None;
         machine.suspended_until = 0;
         self.cut(index);
         self.summary.power_cuts += 1;
@@ -435,7 +457,7 @@ impl World {
         machine.die();
         machine.off = false;
         machine.storage = image.copy();
-        machine.power_cut_armed = false;
+        machine.death = None;
         self.witness.rolled_back(machine.node);
         self.summary.roll_backs += 1;
         self.cut(index);
@@ -462,8 +484,8 @@ impl World {
             self.years_pass();
         }
         for index in 0..self.machines.len() {
-            if self.machines.get(index).is_some_and(|m| m.power_cut_armed) {
-                self.power_cut(index)?;
+            if let Some(death) = self.machines.get(index).and_then(|m| m.death) {
+                self.dies_writing(index, death)?;
             }
         }
         for machine in &mut self.machines {

@@ -104,8 +104,8 @@ impl World {
         };
         let answers = machine.disk_done();
         let delayed = machine.disk.as_ref().is_some_and(|disk| disk.is_delayed());
-        if delayed && machine.power_cut_armed {
-            return self.power_cut(index);
+        if let Some(death) = machine.death.filter(|_| delayed) {
+            return self.dies_writing(index, death);
         }
         for answer in answers {
             self.input(index, life, answer)?;
@@ -253,7 +253,7 @@ impl World {
         if let Some(machine) = self.machines.get_mut(index).filter(|_| !peace)
             && let Some(ms) = machine.dozes.take()
         {
-            machine.suspended_until = now + ms;
+            machine.sleep_until(now + ms);
             self.say(|| format!("machine {index} sleeps for {ms} ms"));
         }
     }

@@ -12,6 +12,8 @@ const FLOORS_AHEAD_ONE_IN: u64 = 16;
 const NARROW_DISKS_ONE_IN: u64 = 8;
 /// In every so many worlds packages change and are told of faster than they are acknowledged.
 const MANY_REPORTS_ONE_IN: u64 = 8;
+/// In every so many worlds agents are killed in the middle of their writes.
+const KILLED_WRITING_ONE_IN: u64 = 4;
 
 impl World {
     /// Starts the machines; what people and misfortune will do to them.
@@ -29,6 +31,9 @@ impl World {
         }
         if self.random.one_in(MANY_REPORTS_ONE_IN) {
             plan.extend(many_reports(&mut self.random, self.machines.len()));
+        }
+        if self.random.one_in(KILLED_WRITING_ONE_IN) {
+            plan.extend(killed_writing(&mut self.random, self.machines.len()));
         }
         for machine in 0..self.machines.len() {
             self.start(machine, true);
@@ -116,6 +121,20 @@ fn many_reports(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
                 plan.push((at, Event::Report { machine }));
                 at += random.between(50, 2_000);
             }
+        }
+    }
+    plan
+}
+
+/// Agents are killed in the middle of what they write, most often while there is much to write.
+fn killed_writing(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
+    let mut plan = Vec::new();
+    for machine in 0..machines {
+        for _ in 0..random.between(2, 5) {
+            let at = random.between(0, TROUBLE_MS);
+            let writes = random.between(0, 12);
+            plan.push((at, Event::Submit));
+            plan.push((at, Event::Fault(Fault::KillInWrite { machine, writes })));
         }
     }
     plan

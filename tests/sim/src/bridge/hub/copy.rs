@@ -7,6 +7,7 @@ use holdfast_bridge::store::{
     Command, CommandFilter, InvocationFilter, InvocationRecord, OutputKey, Page, Store as Database,
 };
 use holdfast_bridge_core::invocation::{Stage, StatusDetails};
+use holdfast_bridge_core::output::Kept;
 use holdfast_protocol::bounded::{List, Text};
 use holdfast_protocol::down;
 use holdfast_protocol::up::OutputStream;
@@ -100,6 +101,7 @@ fn row(record: &InvocationRecord, heard: bool) -> Row {
         state: record.state,
         result,
         output_bytes: BTreeMap::new(),
+        kept: Kept::default(),
         was_sent: record.sent.is_some(),
     }
 }
