@@ -5,13 +5,17 @@ use crate::{Store, class_of, stream_of};
 use holdfast_agent_core::{PersistRefusal, Ticket, Write, chain};
 use holdfast_journal::{Change, Refusal, Storage, StreamId};
 use holdfast_protocol::CommandId;
+use holdfast_protocol::up::Class;
 use std::collections::VecDeque;
+
+/// Class and sequence of each append of a ticket.
+pub(crate) type Appended = Vec<(Class, u64)>;
 
 /// A ticket that is not buffered as a whole.
 pub(crate) struct Waiting {
     pub(crate) ticket: Ticket,
-    /// Sequences of the appends that are done.
-    pub(crate) appended: Vec<u64>,
+    /// The appends that are done.
+    pub(crate) appended: Appended,
     /// What is left to do; ledger writes last, as they are made durable.
     writes: VecDeque<Write>,
     /// Every bound has room for all of it: only the device can stop it.
@@ -53,8 +57,8 @@ impl<S: Storage> Store<S> {
             waiting.admitted = true;
         }
         while let Some(write) = waiting.writes.front() {
-            let sequence = self.make(write)?;
-            waiting.appended.extend(sequence);
+            let appended = self.make(write)?;
+            waiting.appended.extend(appended);
             waiting.writes.pop_front();
         }
         Ok(())
@@ -110,8 +114,8 @@ impl<S: Storage> Store<S> {
         }
     }
 
-    /// Does one write in the journal's buffer; the sequence is that of an append.
-    fn make(&mut self, write: &Write) -> Result<Option<u64>, Stop> {
+    /// Does one write in the journal's buffer; what is returned is that of an append.
+    fn make(&mut self, write: &Write) -> Result<Option<(Class, u64)>, Stop> {
         match write {
             // Done when the ticket was admitted.
             Write::Reserve { .. } => {}
@@ -126,7 +130,9 @@ impl<S: Storage> Store<S> {
                     Some(reservation) => self.journal.append_reserved(reservation, *key, stored),
                     None => self.journal.append_keyed(stream_of(*class), *key, stored),
                 };
-                return appended.map(Some).map_err(stop_of);
+                return appended
+                    .map(|sequence| Some((*class, sequence)))
+                    .map_err(stop_of);
             }
             Write::Put { key, value } => {
                 let put = self.journal.ledger().put(key.as_bytes(), value);

@@ -17,7 +17,7 @@ mod buffer;
 #[cfg(test)]
 mod tests;
 
-use buffer::{Stop, Waiting};
+use buffer::{Appended, Stop, Waiting};
 
 /// The journal and what is under way in it.
 pub struct Store<S: Storage> {
@@ -25,8 +25,8 @@ pub struct Store<S: Storage> {
     sequences_lost: bool,
     damage: LedgerDamage,
     reservations: HashMap<CommandId, Reservation>,
-    /// Buffered, not yet durable: ticket and the sequences of its appends.
-    open: Vec<(Ticket, Vec<u64>)>,
+    /// Buffered, not yet durable.
+    open: Vec<(Ticket, Appended)>,
     /// Not even buffered as a whole, because the device fails.
     waiting: VecDeque<Waiting>,
 }
@@ -192,12 +192,15 @@ impl<S: Storage> Store<S> {
                     if let Some(error) = done.housekeeping {
                         tracing::debug!(error = chain(&error), "the journal tidies up later");
                     }
+                    let durable = std::mem::take(&mut self.open);
                     let streams = self.figures();
-                    let durable = self.open.drain(..);
-                    answers.extend(durable.map(|(ticket, appended)| Input::Persisted {
-                        ticket,
-                        appended,
-                        streams,
+                    let sequences = |appended: Appended| appended.into_iter().map(|(_, s)| s);
+                    answers.extend(durable.into_iter().map(|(ticket, appended)| {
+                        Input::Persisted {
+                            ticket,
+                            appended: sequences(appended).collect(),
+                            streams,
+                        }
                     }));
                 }
                 Err(error) => device = Some(chain(&error)),
@@ -258,15 +261,21 @@ impl<S: Storage> Store<S> {
         Input::Loaded { key, value }
     }
 
-    /// The streams as they are.
+    /// The streams as they are. Each ends before the first record of a ticket that is not durable as
+    /// a whole: told, such a record would outlive the ledger's word of it.
     #[must_use]
     pub fn figures(&self) -> [StreamFigures; 4] {
         let status = self.journal.status();
+        let open = self.open.iter().flat_map(|(_, appended)| appended);
+        let waiting = self.waiting.iter().flat_map(|waiting| &waiting.appended);
+        let unfinished: Vec<_> = open.chain(waiting).collect();
         Class::ALL.map(|class| {
+            let of_class = unfinished.iter().filter(|(of, _)| *of == class);
+            let first = of_class.map(|(_, sequence)| *sequence).min();
             let id = stream_of(class);
             let found = status.streams.iter().find(|found| found.stream == id);
             found.map_or_else(StreamFigures::default, |found| StreamFigures {
-                head: found.durable,
+                head: first.map_or(found.durable, |first| found.durable.min(first - 1)),
                 released: found.released,
                 used_bytes: found.used_bytes,
                 reserved_bytes: found.reserved_bytes,

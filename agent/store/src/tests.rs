@@ -242,3 +242,30 @@ fn a_read_keeps_its_bounds() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn no_record_is_given_out_before_the_ledger_knows_of_it() {
+    let disk = SimStorage::new();
+    let mut store = on(disk.clone());
+    let heads = |answers: &[Input]| match answers.last() {
+        Some(Input::Released { streams } | Input::Persisted { streams, .. }) => {
+            streams.map(|stream| stream.head)
+        }
+        other => panic!("{other:?}"),
+    };
+    let told = store.perform(vec![persist(1, vec![append(Class::Result, 10)])]);
+    assert_eq!(heads(&told), [1, 0, 0, 0]);
+    // The stream is synced before the ledger.
+    disk.arm(Fault::SyncFails(1));
+    let answers = store.perform(vec![
+        persist(2, vec![append(Class::Result, 10), put("a", b"1")]),
+        StoreOp::Release {
+            class: Class::Result,
+            up_to: 1,
+        },
+    ]);
+    assert!(matches!(answers[..], [Input::PersistDelayed { .. }, _]));
+    assert_eq!(heads(&answers), [1, 0, 0, 0]);
+    assert_eq!(heads(&store.perform(Vec::new())), [2, 0, 0, 0]);
+    assert_eq!(loaded(&mut store, "a").unwrap(), b"1");
+}
