@@ -6,6 +6,10 @@ use holdfast_protocol::NodeId;
 use holdfast_protocol::seal::PublicKey;
 use holdfast_protocol::up::Platform;
 
+/// Publishes that the transport has not acknowledged, at most. With few under way, a lost packet or a
+/// long way leaves the link idle.
+pub const IN_FLIGHT_MAX: u16 = 256;
+
 /// Configuration of one agent.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -45,8 +49,7 @@ pub struct Limits {
     pub running_max: usize,
     /// Commands remembered after their end, until they expire.
     pub tombstones_max: usize,
-    /// Publishes that the transport has not acknowledged: fewer than its window. With few under way, a
-    /// lost packet or a long way leaves the link idle.
+    /// Publishes that the transport has not acknowledged: fewer than its window.
     pub in_flight_max: u32,
     /// Bytes of those publishes.
     pub in_flight_bytes_max: usize,
@@ -63,7 +66,7 @@ impl Default for Limits {
             inbox_bytes_max: 1 << 20,
             running_max: 4,
             tombstones_max: 1024,
-            in_flight_max: 256,
+            in_flight_max: IN_FLIGHT_MAX.into(),
             in_flight_bytes_max: 256 << 10,
             unacked_records_max: 512,
             result_bytes_reserved: crate::command::RESULT_BYTES_MAX,

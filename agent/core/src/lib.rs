@@ -39,7 +39,7 @@ mod store;
 mod stream;
 mod time;
 
-pub use config::{Config, Intervals, Limits};
+pub use config::{Config, IN_FLIGHT_MAX, Intervals, Limits};
 pub use core::{Core, RestoreError, is_restored};
 pub use effect::{
     Attempt, BULK_PREFIX, Delivery, Effect, Gathering, KillReason, Level, LinkIdentity, Qos, Run,

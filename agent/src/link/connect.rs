@@ -7,7 +7,6 @@ use super::session::{Paced, Session};
 use crate::tls::{Connector, certificate};
 use rumqttc::mqttbytes::v4::{Connect, LastWill};
 use rumqttc::mqttbytes::{Protocol, QoS};
-use rustix::net::sockopt::set_tcp_user_timeout;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -26,9 +25,6 @@ const STAGGER: Duration = Duration::from_millis(250);
 const PLACES_MAX: usize = 8;
 /// TLS, MQTT and the subscriptions together.
 const GREETING_LIMIT: Duration = Duration::from_secs(20);
-/// Sent data that stays unacknowledged for so long ends the connection, as on the bridge's side: long
-/// enough for a dozen repeats, for a poor link pays for a new connection with what was under way.
-const USER_TIMEOUT_MS: u32 = 20_000;
 /// MQTT keep-alive: the bridge gives up after one and a half of it.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(60);
 
@@ -145,7 +141,6 @@ impl Dialer {
 /// What every connection is: prompt, given up in time, and steady where packets are lost.
 fn prepare(stream: &TcpStream) -> io::Result<Paced> {
     stream.set_nodelay(true)?;
-    set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
     Paced::set(stream)
 }
 

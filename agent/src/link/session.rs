@@ -5,7 +5,7 @@ use super::address::Address;
 use super::connect::KEEP_ALIVE;
 use super::error::{End, LinkError};
 use bytes::{Buf, BytesMut};
-use holdfast_agent_core::Qos;
+use holdfast_agent_core::{IN_FLIGHT_MAX, Qos};
 use holdfast_protocol::limits::PACKET_BYTES_MAX;
 use holdfast_tcp::Pace;
 use rumqttc::mqttbytes::v4::{
@@ -27,10 +27,10 @@ use tokio_rustls::client::TlsStream;
 
 /// More than the core keeps in flight, which is acknowledged in order: rumqttc's handling of a
 /// collision is never entered.
-const WINDOW: u16 = 400;
+const WINDOW: u16 = IN_FLIGHT_MAX + IN_FLIGHT_MAX / 2;
 /// Nothing sent for so long: ping, well before the bridge gives up.
 const PING_AFTER: Duration = Duration::from_secs(KEEP_ALIVE.as_secs() * 2 / 3);
-/// A ping is answered within this, or the connection is dead.
+/// After a ping something arrives within this, or the connection is dead.
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// More is not taken from the caller until the socket has taken some of this.
 const OUT_BYTES_HIGH: usize = 64 * 1024;
@@ -207,7 +207,7 @@ impl Session {
             }
             match self.reader.read_buf(&mut self.input).await {
                 Ok(0) => return Err(refused("the bridge closed the connection".into())),
-                Ok(_) => {}
+                Ok(_) => self.paced.follow(),
                 Err(error) => return Err(LinkError::of_tls(address, error)),
             }
         }
@@ -246,6 +246,8 @@ impl Session {
                     Ok(0) => Err(End::Lost("the bridge closed it".into())),
                     Ok(_) => {
                         self.paced.follow();
+                        // On a slow link a ping waits behind what was to be sent before it.
+                        self.ping_sent = self.ping_sent.map(|_| Instant::now());
                         self.take_packets()
                     }
                     Err(error) => Err(End::of_io(&error)),

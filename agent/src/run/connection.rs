@@ -8,7 +8,7 @@ use crate::link::address::Address;
 use crate::link::{Dialer, End, Hail, Incoming, Outgoing, Session};
 use crate::platform;
 use crate::tls::Connector;
-use holdfast_agent_core::{Attempt, Delivery, Input, LinkFault, LinkIdentity};
+use holdfast_agent_core::{Attempt, Delivery, IN_FLIGHT_MAX, Input, LinkFault, LinkIdentity};
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
 use std::collections::VecDeque;
@@ -20,8 +20,9 @@ use tokio::time::sleep;
 /// What is handed to the socket ahead of its pace.
 const OUTGOING_MAX: usize = 32;
 /// More may wait behind that, but then nothing is read from the bridge until it is less: what waits
-/// is at most this, the core's window, and one answer for each message read before.
-const WAITING_HIGH: usize = 64;
+/// is at most this and one answer for each message read before. The core's window does not reach it: a
+/// long queue on a slow link holds up no command or cancel.
+const WAITING_HIGH: usize = IN_FLIGHT_MAX as usize + 64;
 /// What may wait for the core.
 const INCOMING_MAX: usize = 16;
 /// A close waits for a socket that takes nothing no longer.
@@ -323,10 +324,19 @@ mod tests {
     }
 
     fn wait_for_the_socket(connection: &mut Connection) {
-        for packet in 1..=200 {
-            connection.send(Outgoing::Ack(packet));
+        for _ in 0..OUTGOING_MAX + WAITING_HIGH {
+            connection.send(Outgoing::Ack(1));
         }
         assert!(*connection.paused.borrow());
+    }
+
+    #[tokio::test]
+    async fn a_window_that_waits_for_a_slow_link_holds_up_nothing_that_arrives() {
+        let (mut connection, _task, _inbox) = connection();
+        for _ in 0..OUTGOING_MAX + usize::from(IN_FLIGHT_MAX) {
+            connection.send(Outgoing::Ack(1));
+        }
+        assert!(!*connection.paused.borrow());
     }
 
     async fn ended(inbox: &mut mpsc::Receiver<Event>) -> LinkFault {

@@ -16,7 +16,6 @@ use crate::impatient::Impatient;
 use crate::pki;
 use holdfast_protocol::NodeId;
 use holdfast_protocol::topic::Topic;
-use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,10 +24,6 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
-
-/// How long sent bytes may stay unacknowledged by TCP, in milliseconds: a link that swallows
-/// everything is known after this where something is on its way, not after 1.5 × keep-alive.
-const UNACKNOWLEDGED_MS_MAX: u32 = 20_000;
 
 /// Packets are gathered into one write up to here.
 const WRITE_BYTES: usize = 16 * 1024;
@@ -211,7 +206,6 @@ async fn arrive(
 
 async fn handshake(context: &Context, socket: TcpStream) -> Result<Stream, End> {
     socket.set_nodelay(true)?;
-    sockopt::set_tcp_user_timeout(&socket, UNACKNOWLEDGED_MS_MAX).map_err(io::Error::from)?;
     let socket = Impatient::new(socket, context.limits.unread);
     let limit = context.limits.handshake;
     timeout(limit, context.tls().accept(socket))
