@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const EXTENSION: &str = "group";
 /// Room for a boot, a process id and a start.
 const NOTE_BYTES: usize = 80;
+/// A step of which no process is noted may be one that is just being started: waited for at most this.
+const START_LIMIT: Duration = Duration::from_secs(1);
 /// How long the system may take to end what was killed.
 const KILLED_LIMIT: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -87,6 +89,13 @@ impl Process {
     fn all() -> impl Iterator<Item = Self> {
         let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
         entries.filter_map(|entry| Self::read(entry.file_name().to_str()?.parse().ok()?))
+    }
+
+    /// Whether it leads a group and has no words yet: it is just being started. The kernel's own
+    /// threads have none either, and lead no group.
+    fn is_starting(self) -> bool {
+        let words = fs::read(format!("/proc/{}/cmdline", self.pid));
+        self.group == self.pid && words.is_ok_and(|words| words.is_empty())
     }
 
     /// Whether one of its words, `of` which file, is this.
@@ -175,6 +184,12 @@ fn groups(scripts: &Path) -> BTreeSet<i32> {
         .collect();
     if left.is_empty() {
         return BTreeSet::new();
+    }
+    if left.iter().any(|left| left.leader.is_none()) {
+        let until = Instant::now() + START_LIMIT;
+        while Process::all().any(Process::is_starting) && Instant::now() < until {
+            sleep(LOOK_AGAIN);
+        }
     }
     let owned = |process: &Process| left.iter().any(|left| left.owns(*process));
     Process::all()
