@@ -93,12 +93,12 @@ impl<F> Stream<F> {
         all.saturating_sub(gone)
     }
 
-    /// Framed bytes on disk and waiting to get there.
     /// The segment in which something stands.
     pub(crate) fn segment_of(&self, place: DamagePlace) -> Option<&Segment> {
         self.segments.iter().find(|held| held.slot == place.slot)
     }
 
+    /// Framed bytes on disk and waiting to get there.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.stored_bytes() + self.pending_bytes
     }

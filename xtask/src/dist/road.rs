@@ -5,7 +5,7 @@
 use super::layout;
 use crate::install::{self, Wanted};
 use crate::progress;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use holdfast_cross::targets::Target;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -110,6 +110,11 @@ pub(crate) fn prepare(root: &Path, asked: Option<Road>) -> Result<Tools> {
 fn sysroot() -> Result<PathBuf> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output();
     let output = output.context("rustc --print sysroot")?;
+    ensure!(
+        output.status.success(),
+        "rustc --print sysroot: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
     let said = String::from_utf8(output.stdout).context("rustc --print sysroot")?;
     Ok(PathBuf::from(said.trim()))
 }
