@@ -49,6 +49,7 @@ License: Apache-2.0
  On Debian systems, the licence's full text is in
  /usr/share/common-licenses/Apache-2.0.
 ";
+const LICENSE: &[u8] = include_bytes!("../../../LICENSE");
 const LINTIAN_REASON: &str =
     "# One file that runs on any kernel and any C library is what this package is for.\n";
 
@@ -267,6 +268,7 @@ fn common(
                 &format!("{documentation}/CHANGELOG.md"),
                 &subject.changelog,
             ));
+            files.push(plain(&format!("{documentation}/LICENSE"), LICENSE));
         }
         System::OpenWrt => {}
     }
