@@ -10,6 +10,11 @@ pub(crate) fn complain(why: &str) {
     let _ = writeln!(io::stderr(), "error: {why}");
 }
 
+/// Says on standard error what the user may not have meant.
+pub(crate) fn warn(what: &str) {
+    let _ = writeln!(io::stderr(), "warning: {what}");
+}
+
 /// A text without control characters, of which a terminal would make colours, titles or worse: nodes choose
 /// their names and what their events say.
 pub(crate) fn printable(text: &str) -> String {

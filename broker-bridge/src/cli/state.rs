@@ -2,6 +2,7 @@
 //! Never keeps anything open longer than a verb.
 
 use super::error::CliError;
+use super::output::warn;
 use crate::serve::AGENT_IDENTITY;
 use crate::store::{Caller, DATABASE, Store, UnixMs};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -18,14 +19,19 @@ pub(crate) fn unix_ms(time: UnixMs) -> u64 {
     u64::try_from(time).unwrap_or(0)
 }
 
-/// Opens the store of a state directory, beside a bridge that may be running.
+/// Opens the store of a state directory, beside a bridge that may be running; makes an empty one
+/// where there is none, and says so.
 pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
-    Store::open(state_dir)
-        .await
-        .map_err(CliError::because(format!(
-            "cannot open the state directory `{}`",
-            state_dir.display()
-        )))
+    let shown = state_dir.display();
+    let is_new = !state_dir.join(DATABASE).exists();
+    let failed = CliError::because(format!("cannot open the state directory `{shown}`"));
+    let store = Store::open(state_dir).await.map_err(failed)?;
+    if is_new {
+        warn(&format!(
+            "`{shown}` held no bridge's state: this made a new, empty one; `serve` needs the same --state-dir"
+        ));
+    }
+    Ok(store)
 }
 
 /// Opens the store of a state directory that is in use already: a mistyped path makes no empty one.
