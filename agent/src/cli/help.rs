@@ -145,7 +145,8 @@ read-only disk and on a damaged one. Look as root or as the agent's user.
 
 By stream (result, audit, state, log, and the ledger of commands): records and bytes
 that wait, how far the bridge has acknowledged, the boot and uptime of the oldest and
-newest record, and the segment files. Then:
+newest record, and the segment files. A running agent writes acknowledgements down only
+now and then: `status` has them at once. Then:
 
   damaged    which records cannot be read, in which file, from which byte on, and why.
              They stay where they are, unread, until the segment is used again; the
@@ -192,7 +193,7 @@ Needs neither registration nor network, and tells nobody: it writes no audit rec
 either, so keep what sudo or the shell records where that matters. FILE is JSON or YAML, the
 name of a built-in document such as AWS-RunShellScript, or - for standard input.
 
-  --parameters   as the AWS CLI takes them: '{\"commands\": [\"uptime\"]}'
+  --parameters   in JSON, as the AWS CLI takes them: '{\"commands\": [\"uptime\"]}'
 
 Exit code 0 when every step that had to succeed did.
 ";

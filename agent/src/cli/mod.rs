@@ -22,6 +22,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 
+/// What a smaller build leaves out, behind its version.
+const WITHOUT: &str = if cfg!(all(feature = "yaml", feature = "xz", feature = "zstd")) {
+    ""
+} else {
+    " (minimal: no YAML documents, no package lists packed by xz or zstd)"
+};
+
 /// What a process ends with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -69,7 +76,10 @@ pub fn main(arguments: impl Iterator<Item = std::ffi::OsString>) -> Exit {
             Exit::Ok
         }
         Ok(Invocation::Version) => {
-            output::text(concat!("holdfast-agent ", env!("CARGO_PKG_VERSION"), "\n"));
+            output::text(&format!(
+                "holdfast-agent {}{WITHOUT}\n",
+                env!("CARGO_PKG_VERSION")
+            ));
             Exit::Ok
         }
         Ok(Invocation::Run(arguments)) => {
