@@ -81,6 +81,8 @@ pub struct Core {
     /// When the node's record of this process is written again after a refusal.
     pub(crate) start_at: Option<Monotonic>,
     pub(crate) life: Life,
+    /// What a hello names was durable when the process began.
+    pub(crate) secured: bool,
     /// When the last input came.
     now: Monotonic,
 }
@@ -94,6 +96,7 @@ impl Core {
         let Restored {
             ledger,
             streams,
+            secured,
             boot_id,
             random,
             sequences_lost,
@@ -153,6 +156,8 @@ impl Core {
             unwritten: false,
             start_at: None,
             life: Life::Starting,
+            // Another life of the outbox is durable with the start, not before.
+            secured: secured && !sequences_lost,
             now,
         })
     }

@@ -147,13 +147,18 @@ impl Core {
     }
 
     /// The device fails; the shell tries again. Nothing that needs a write goes on, but the link does:
-    /// the bridge is told that commands are refused, and why they are.
-    pub(crate) fn disk_fails(&mut self, now: Monotonic, why: String) {
+    /// the bridge is told that commands are refused, and why they are. Only where what was found at the
+    /// start is not durable nothing connects: a token that was shown, a record or a command that was
+    /// answered for may be gone after a power cut.
+    pub(crate) fn disk_fails(&mut self, now: Monotonic, mut why: String) {
+        if self.life == Life::Starting && !self.secured {
+            why.push_str("; nothing connects before what the last process wrote is durable");
+        }
         if self.ctx.disk.is_none() {
             self.ctx.log(Level::Error, format!("the disk fails: {why}"));
         }
         self.ctx.disk = Some(why);
-        if self.life == Life::Starting {
+        if self.life == Life::Starting && self.secured {
             // How often it was started is not on disk: the time since boot tells two starts apart.
             self.link.skip_ahead(now);
             self.life = Life::Running;

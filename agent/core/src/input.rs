@@ -210,6 +210,10 @@ pub struct Restored {
     pub ledger: Vec<(String, Vec<u8>)>,
     /// The streams.
     pub streams: [StreamFigures; 4],
+    /// Whether all of it was durable when the journal was opened. If not, a power cut may still take
+    /// what the last process wrote at the end: nothing of it is told before this process's own first
+    /// write is durable.
+    pub secured: bool,
     /// Identifies this boot of the machine, such as `/proc/sys/kernel/random/boot_id`.
     pub boot_id: [u8; 16],
     /// Fresh randomness: the first outbox id, jitter.

@@ -137,6 +137,7 @@ impl<S: Storage> Journal<S> {
 
     /// Appends what is wanted of the first segment again, makes it durable, drops the segment.
     fn carry_first_segment(&mut self, id: StreamId) -> Result<(), StorageError> {
+        self.secure()?;
         let Some(stream) = self.streams.get_mut(&id) else {
             return Ok(());
         };

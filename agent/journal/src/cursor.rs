@@ -102,6 +102,11 @@ impl<F> Cursor<F> {
         &self.stored
     }
 
+    /// The file with the newest valid slot, if there is one.
+    pub(crate) fn found(&self) -> Option<String> {
+        (self.generation > 0).then(|| name_of(self.number))
+    }
+
     /// Bytes that the journal has written in all, as the file says.
     pub(crate) fn written_bytes(&self) -> u64 {
         self.written_bytes

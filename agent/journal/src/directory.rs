@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 
 use crate::{Created, FileInfo, OpenError, Storage, format::ZEROS};
 
@@ -141,7 +141,13 @@ impl Storage for DirStorage {
         let path = self.path.join(name);
         match OpenOptions::new().read(true).write(true).open(&path) {
             // What is there can be read all the same.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => File::open(&path),
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                let file = File::open(&path)?;
+                // After a sync that failed, pages count as clean that never reached the device:
+                // without them the device's own content is read. An advice, so best effort.
+                let _ = rustix::fs::fadvise(&file, 0, None, Advice::DontNeed);
+                Ok(file)
+            }
             opened => opened,
         }
     }

@@ -13,6 +13,7 @@ use crate::{
     meter::Metered,
     pool::Pool,
     recovery, salvage,
+    segment::Segment,
     stream::Stream,
 };
 
@@ -203,6 +204,8 @@ pub struct Journal<S: Storage> {
     pub(crate) failed_syncs: u64,
     /// What an earlier process wrote last may not be on the device yet.
     pub(crate) unsecured: bool,
+    /// It is, as a device says that takes no writes.
+    pub(crate) found_synced: bool,
 }
 
 impl<S: Storage> Journal<S> {
@@ -378,6 +381,13 @@ impl<S: Storage> Journal<S> {
         self.streams.get(&stream).map_or(0, |found| found.durable)
     }
 
+    /// Whether everything that was found when the journal was opened is durable: what a killed process
+    /// wrote last may otherwise be lost with the power.
+    #[must_use]
+    pub fn is_secured(&self) -> bool {
+        !self.unsecured || self.found_synced
+    }
+
     /// Highest acknowledged sequence of a stream; 0 where there is none.
     #[must_use]
     pub fn released(&self, stream: StreamId) -> u64 {
@@ -469,7 +479,7 @@ impl<S: Storage> Journal<S> {
 
     /// Makes durable what a killed process may have left in the page cache, in the last segment of
     /// each stream: earlier ones were synced before the last one was begun.
-    pub(crate) fn secure_ends(&self) -> Result<(), StorageError> {
+    fn secure_ends(&self) -> Result<(), StorageError> {
         let ends = self
             .streams
             .values()
@@ -481,20 +491,37 @@ impl<S: Storage> Journal<S> {
     }
 
     /// Makes the names of files durable that a killed process made.
-    pub(crate) fn sync_names(&self) -> Result<(), StorageError> {
+    fn sync_names(&self) -> Result<(), StorageError> {
         let synced = self.storage.sync_dir();
         synced.map_err(StorageError::on("sync", ""))
     }
 
-    /// Does what the device did not take when the journal was opened: a batch behind an older one
-    /// that is not durable would stand as proof that it is.
-    fn secure(&mut self) -> Result<(), StorageError> {
+    /// Makes everything durable that was found when the journal was opened, once: a batch behind an
+    /// older one that is not durable would stand as proof that it is.
+    pub(crate) fn secure(&mut self) -> Result<(), StorageError> {
         if self.unsecured {
             self.secure_ends()?;
+            if self.cursor.found().is_some() {
+                self.checkpoint()?;
+            }
             self.sync_names()?;
             self.unsecured = false;
         }
         Ok(())
+    }
+
+    /// Has a device that takes no writes say whether everything that was found is durable. A file
+    /// system that an error made read-only refuses every sync; one that was mounted so has nothing
+    /// left to write.
+    pub(crate) fn sync_found(&self) -> Result<(), StorageError> {
+        let segments = self.streams.values().filter_map(|s| s.segments.back());
+        for name in segments.map(Segment::name).chain(self.cursor.found()) {
+            let file = self.storage.open(&name);
+            let file = file.map_err(StorageError::on("open", &name))?;
+            let synced = self.storage.sync_data(&file);
+            synced.map_err(StorageError::on("sync", &name))?;
+        }
+        self.sync_names()
     }
 
     pub(crate) fn flush(&mut self, id: StreamId) -> Result<(), SyncError> {

@@ -90,7 +90,7 @@ pub struct Recovery {
     pub reserve_missing: Option<StorageError>,
     /// The device takes no writes: everything can be read, and what is appended waits until it does.
     /// What a process that was killed left unsynced is then read all the same, and becomes durable
-    /// before anything that is appended.
+    /// before anything that is appended; [`Journal::is_secured`] says whether it is.
     pub takes_no_writes: Option<StorageError>,
 }
 
@@ -155,6 +155,7 @@ pub(crate) fn open<S: Storage>(
         ledger_cap_bytes: config.ledger_cap_bytes,
         failed_syncs: 0,
         unsecured: true,
+        found_synced: false,
     };
     settle(&mut journal, &mut recovery);
     Ok((journal, recovery))
@@ -544,7 +545,13 @@ fn doubt<S: Storage>(
 /// Makes durable what a killed process left in the page cache, and sets up the reserve. A device that
 /// fails here can still be read: the journal is open, and tries again before it writes anything.
 fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) {
-    let reserve = journal.secure_ends().and_then(|()| {
+    let secured = journal.secure();
+    if let Err(error) = &secured
+        && (error.is_read_only() || error.is_storage_full())
+    {
+        journal.found_synced = journal.sync_found().is_ok();
+    }
+    let stocked = secured.and_then(|()| {
         let stocked = journal.checkpoint().and_then(|()| journal.stock_reserve());
         match stocked {
             Err(error) if error.is_storage_full() => {
@@ -554,8 +561,5 @@ fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) {
             stocked => stocked,
         }
     });
-    match reserve.and_then(|()| journal.sync_names()) {
-        Ok(()) => journal.unsecured = false,
-        Err(error) => recovery.takes_no_writes = Some(error),
-    }
+    recovery.takes_no_writes = stocked.err();
 }

@@ -23,9 +23,11 @@ pub enum Fault {
     PowerCutAfterRemove,
     /// The files may hold no more than this many bytes together.
     Capacity(u64),
-    /// Nothing can be changed, as on a file system mounted again after an error.
+    /// Nothing can be changed, as on a file system that somebody has mounted read-only: what was
+    /// written is durable before, and a sync has nothing left to do.
     ReadOnly,
-    /// The same from the n-th call on that changes anything: the one that met the error.
+    /// Nothing can be changed from the n-th call on that changes anything: that one met an error, and
+    /// the file system refuses even to sync.
     ReadOnlyFrom(u64),
     /// No file can be read.
     ReadsFail,
@@ -41,6 +43,22 @@ struct SimFile {
     dirty: Vec<usize>,
 }
 
+impl SimFile {
+    fn sync(&mut self) {
+        for sector in std::mem::take(&mut self.dirty) {
+            copy_sector(&self.cached, &mut self.durable, sector);
+        }
+    }
+
+    /// Forgets what the page cache has and would not write: the device's content is read again.
+    fn drop_clean_pages(&mut self) {
+        let cached = std::mem::replace(&mut self.cached, self.durable.clone());
+        for sector in &self.dirty {
+            copy_sector(&cached, &mut self.cached, *sector);
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct Disk {
     files: BTreeMap<String, u64>,
@@ -54,6 +72,8 @@ struct Disk {
     powerless: bool,
     capacity: Option<u64>,
     read_only: bool,
+    /// It is so since a write failed, and until it is mounted again.
+    met_an_error: bool,
     read_only_from: Option<u64>,
     reads_fail: bool,
     changes: u64,
@@ -87,7 +107,11 @@ impl SimStorage {
             Fault::PowerCut(after) => disk.power_cut = Some(after),
             Fault::PowerCutAfterRemove => disk.power_cut_after_remove = true,
             Fault::Capacity(bytes) => disk.capacity = Some(bytes),
-            Fault::ReadOnly => disk.read_only = true,
+            Fault::ReadOnly => {
+                disk.inodes.values_mut().for_each(SimFile::sync);
+                disk.durable_files = disk.files.clone();
+                disk.read_only = true;
+            }
             Fault::ReadOnlyFrom(after) => disk.read_only_from = Some(after),
             Fault::ReadsFail => disk.reads_fail = true,
         }
@@ -108,6 +132,7 @@ impl SimStorage {
         disk.sync_fails = None;
         disk.capacity = None;
         disk.read_only = false;
+        disk.met_an_error = false;
         disk.read_only_from = None;
         disk.reads_fail = false;
     }
@@ -261,6 +286,11 @@ impl Disk {
         Ok(())
     }
 
+    /// Whether a sync has nothing to do, since nothing can be changed.
+    fn has_nothing_to_sync(&self) -> bool {
+        self.read_only && !self.met_an_error
+    }
+
     fn change(&mut self) -> io::Result<()> {
         self.begin_change()?;
         self.cut_power()
@@ -270,6 +300,7 @@ impl Disk {
     fn begin_change(&mut self) -> io::Result<()> {
         if strikes(&mut self.read_only_from) {
             self.read_only = true;
+            self.met_an_error = true;
         }
         self.check_writable()?;
         self.changes += 1;
@@ -367,12 +398,14 @@ impl Storage for SimStorage {
     }
 
     fn open(&self, name: &str) -> io::Result<SimHandle> {
-        let disk = self.disk();
+        let mut disk = self.disk();
         disk.check_power()?;
         let inode = disk.files.get(name).copied();
-        inode
-            .map(|inode| SimHandle { inode })
-            .ok_or_else(|| io::ErrorKind::NotFound.into())
+        let inode = inode.ok_or(io::ErrorKind::NotFound)?;
+        if disk.read_only {
+            disk.file(inode)?.drop_clean_pages();
+        }
+        Ok(SimHandle { inode })
     }
 
     fn read_at(&self, file: &SimHandle, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -414,16 +447,17 @@ impl Storage for SimStorage {
 
     fn sync_data(&self, file: &SimHandle) -> io::Result<()> {
         let mut disk = self.disk();
+        if disk.has_nothing_to_sync() {
+            return disk.check_power();
+        }
         disk.change()?;
         let fails = strikes(&mut disk.sync_fails);
         let file = disk.file(file.inode)?;
-        let dirty = std::mem::take(&mut file.dirty);
         if fails {
+            file.dirty.clear();
             return Err(io::Error::other("injected: the sync failed"));
         }
-        for sector in dirty {
-            copy_sector(&file.cached, &mut file.durable, sector);
-        }
+        file.sync();
         Ok(())
     }
 
@@ -440,6 +474,9 @@ impl Storage for SimStorage {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut disk = self.disk();
+        if disk.has_nothing_to_sync() {
+            return disk.check_power();
+        }
         disk.change()?;
         disk.durable_files = disk.files.clone();
         Ok(())

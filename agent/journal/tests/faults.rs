@@ -258,6 +258,50 @@ fn a_journal_whose_device_takes_no_writes_opens_and_makes_durable_what_was_left_
 }
 
 #[test]
+fn a_read_only_device_says_whether_everything_on_it_is_durable() {
+    let storage = SimStorage::new();
+    let mut journal = open(&storage);
+    journal.append(StreamId::RESULT, b"durable").unwrap();
+    journal.sync().unwrap();
+    journal.append(StreamId::RESULT, &LEFT).unwrap();
+    // The write is done when its sync meets the error.
+    storage.arm(Fault::ReadOnlyFrom(1));
+    journal.sync().unwrap_err();
+    drop(journal);
+    let (mut journal, recovery) = Journal::open(storage.clone(), &config(), salts(1)).unwrap();
+    assert!(recovery.takes_no_writes.is_some() && !journal.is_secured());
+    assert_eq!(
+        payloads(&journal, StreamId::RESULT),
+        [&b"durable"[..], &LEFT]
+    );
+    storage.disarm();
+    journal.append(StreamId::RESULT, b"new").unwrap();
+    journal.sync().unwrap();
+    assert!(journal.is_secured());
+    drop(journal);
+    storage.arm(Fault::ReadOnly);
+    let (journal, recovery) = Journal::open(storage, &config(), salts(1)).unwrap();
+    assert!(recovery.takes_no_writes.is_some() && journal.is_secured());
+}
+
+#[test]
+fn a_device_mounted_read_only_shows_only_what_it_has() {
+    let storage = killed_after_a_failed_sync();
+    storage.arm(Fault::ReadOnly);
+    let (mut journal, recovery) = Journal::open(storage.clone(), &config(), salts(1)).unwrap();
+    assert!(recovery.takes_no_writes.is_some() && journal.is_secured());
+    let found = payloads(&journal, StreamId::RESULT);
+    assert_eq!(found, [b"durable"], "the other one never reached it");
+    storage.disarm();
+    journal.append(StreamId::RESULT, b"new").unwrap();
+    journal.sync().unwrap();
+    for seed in 0..20 {
+        let found = payloads(&open(&storage.restart(seed)), StreamId::RESULT);
+        assert_eq!(found, [&b"durable"[..], b"new"], "seed {seed}");
+    }
+}
+
+#[test]
 fn nothing_is_written_behind_what_the_device_still_does_not_take() {
     let storage = killed_after_a_failed_sync();
     storage.arm(Fault::SyncFails(0));

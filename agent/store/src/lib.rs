@@ -101,6 +101,7 @@ impl<S: Storage> Store<S> {
         Ok(Restored {
             ledger,
             streams: self.figures(),
+            secured: self.journal.is_secured(),
             boot_id,
             random,
             sequences_lost: self.sequences_lost,

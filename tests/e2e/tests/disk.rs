@@ -38,21 +38,38 @@ fn beside(node: &Node, script: &str) {
     Exit::of(&mut command).unwrap().success().unwrap();
 }
 
-fn status(node: &Node) -> Value {
+/// The same disk, mounted once more in another way before the agent starts.
+fn then_remounted(world: &World, options: &AgentOptions, how: &str) -> AgentOptions {
+    let disk = world.path("disk").display().to_string();
+    let then = format!("; mount -o remount,{how} '{disk}'; exec");
+    let wrapper = options.wrapper.iter();
+    AgentOptions {
+        wrapper: wrapper.map(|word| word.replace("; exec", &then)).collect(),
+        ..options.clone()
+    }
+}
+
+/// `None` while the agent is being started.
+fn status(node: &Node) -> Option<Value> {
     let id = node.agent.id().unwrap().to_string();
     let program = std::fs::read_link(format!("/proc/{id}/exe")).unwrap();
+    if !program.ends_with("holdfast-agent") {
+        return None;
+    }
     let mut command = Command::new("nsenter");
     command.args(["--target", &id, "--mount", "--"]);
     command
         .arg(program)
         .args(["status", "--json", "--state-dir"]);
     let exit = Exit::of(command.arg(node.agent.state_dir())).unwrap();
-    serde_json::from_str(&exit.success().unwrap()).unwrap()
+    Some(serde_json::from_str(&exit.success().ok()?).unwrap())
 }
 
 fn until_disk(node: &Node, wanted: Option<&str>) -> Value {
     until("the status says how the disk is", PATIENCE, || {
-        let status = status(node);
+        let Some(status) = status(node) else {
+            return Ok(None);
+        };
         let said = status["disk"].as_str();
         let is_so = match wanted {
             Some(words) => said.is_some_and(|why| why.contains(words)),
@@ -209,12 +226,7 @@ fn an_agent_on_a_read_only_directory_connects_says_why_and_refuses_commands() {
     node.agent.stop().unwrap();
     world.until_online(&node.id, false).unwrap();
     let disk = world.path("disk").display().to_string();
-    let wrapper = options.wrapper.iter();
-    let then = format!("; mount -o remount,ro '{disk}'; exec");
-    let read_only = AgentOptions {
-        wrapper: wrapper.map(|word| word.replace("; exec", &then)).collect(),
-        ..options
-    };
+    let read_only = then_remounted(&world, &options, "ro");
     let state = state_on(&world);
     let mut agent = Agent::new(&world.binaries, &state, read_only);
     let id = node.id.clone();
@@ -254,4 +266,29 @@ fn an_agent_on_a_read_only_directory_connects_says_why_and_refuses_commands() {
     beside(&started, &format!("mount -o remount,rw '{disk}'"));
     until_disk(&started, None);
     each_ran_once(&world, &started, &marks, &sent);
+}
+
+#[test]
+fn an_agent_started_on_a_disk_that_met_an_error_waits_for_the_next_mount() {
+    if !may_mount() {
+        return;
+    }
+    let world = World::start().unwrap();
+    let image = image(&world, 64);
+    let options = own_disk(&world, &format!("mount -o loop '{image}'"));
+    let mut node = online(&world, options.clone());
+    node.agent.stop().unwrap();
+    world.until_online(&node.id, false).unwrap();
+    // Such a disk refuses every sync: nobody can say what of it a power cut would take.
+    let failed = then_remounted(&world, &options, "abort");
+    let mut agent = Agent::new(&world.binaries, &state_on(&world), failed);
+    agent.start().unwrap();
+    let id = node.id.clone();
+    let mut started = Node { id, agent };
+    let shown = until_disk(&started, Some("nothing connects"));
+    assert_ne!(shown["link"]["state"], "Online", "{shown}");
+    started.agent.stop().unwrap();
+    node.agent.start().unwrap();
+    world.until_online(&node.id, true).unwrap();
+    until_disk(&node, None);
 }

@@ -268,7 +268,12 @@ impl Witness {
 
     /// The bridge takes records.
     pub(crate) fn hears(&mut self, heard: &Heard) -> Result<(), String> {
-        self.streams.hears(heard, self.amnesia)
+        let mut may_lose = self.amnesia;
+        if let Heard::Opened { stream, .. } = heard {
+            // Copies that begin new lives by turns: what one had told is not in the other's last life.
+            may_lose |= self.rolled_back.contains(&stream.0);
+        }
+        self.streams.hears(heard, may_lose)
     }
 
     /// The bridge's clock jumps: what has expired is no longer the same for both sides.
@@ -414,7 +419,10 @@ impl Witness {
         }
         for (id, row) in &bridge.store.commands {
             self.check_errors(*id, row)?;
-            let held = row.rows.values().filter(|row| row.state.slot).count();
+            // One of two copies may say that it has nothing of what the other then begins.
+            let holds =
+                |(node, row): &(&NodeId, &Row)| row.state.slot && !self.rolled_back.contains(*node);
+            let held = row.rows.iter().filter(holds).count();
             // A restored bridge hears of commands that it does not remember sending.
             if held > row.limits.slots as usize && !self.amnesia {
                 return Err(format!("{id} holds {held} of {} slots", row.limits.slots));

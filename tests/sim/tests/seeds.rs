@@ -109,6 +109,14 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         197_410_831_752_350,
         "a disk that nobody could read when the agent started, so that it could not look for results, was taken for one that works",
     ),
+    (
+        223_577_636_499_597,
+        "an agent started on a disk that takes no writes answered for a command that a power cut then took",
+    ),
+    (
+        95_831_176_508_494,
+        "a copy of a node had nothing of a command that the node began, and the model held both to one slot",
+    ),
 ];
 
 #[test]

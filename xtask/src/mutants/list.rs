@@ -18,6 +18,7 @@ const COMMANDS: &str = "agent/core/src/command/mod.rs";
 const TOMBSTONE: &str = "agent/core/src/command/tombstone.rs";
 const RUN: &str = "agent/core/src/command/run.rs";
 const RECOVER: &str = "agent/core/src/command/recover.rs";
+const DURABLE: &str = "agent/core/src/durable.rs";
 const RECEIVE: &str = "agent/core/src/receive.rs";
 const STREAM: &str = "agent/core/src/stream.rs";
 const SESSION: &str = "agent/core/src/session.rs";
@@ -167,6 +168,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         file: SESSION,
         before: "        ctx.record.token = Some(reply.token.clone());\n        let write = ctx.node_write();\n        ctx.persist(Purpose::Token, vec![write]);",
         after: "        let write = ctx.node_write();\n        ctx.record.token = Some(reply.token.clone());\n        ctx.persist(Purpose::Token, vec![write]);",
+    },
+    Mutant {
+        name: "told-before-it-is-secured",
+        file: DURABLE,
+        before: "if self.life == Life::Starting && self.secured {",
+        after: "if self.life == Life::Starting && (self.secured || self.start_at.is_none()) {",
     },
     Mutant {
         name: "rollback-not-noticed",

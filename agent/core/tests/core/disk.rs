@@ -14,6 +14,7 @@ fn a_state_directory_of_a_newer_version_is_refused_by_name() {
     let restored = holdfast_agent_core::Restored {
         ledger,
         streams: node.disk.figures(),
+        secured: true,
         boot_id: [1; 16],
         random: [1; 32],
         sequences_lost: false,
@@ -83,6 +84,21 @@ fn on_a_disk_that_takes_nothing_the_node_connects_and_refuses_commands() {
             if event.name == "disk-failed" && event.detail.as_str() == "Read-only file system")),
         "the bridge learns why it was refused"
     );
+}
+
+#[test]
+fn nothing_that_a_power_cut_may_still_take_is_told_of() {
+    let mut node = Node::online();
+    node.send_command(command(1, &document(&[""])));
+    node.disconnect(LinkFault::Lost);
+    node.disk.unsecured = true;
+    start_on_a_failing_disk(&mut node);
+    node.wait(60_000);
+    assert_eq!(node.connecting(), None, "a hello would show the token");
+    let why = node.core.status(node.now).disk.unwrap();
+    assert!(why.contains("nothing connects"), "{why}");
+    node.let_go();
+    node.connect_again();
 }
 
 #[test]

@@ -87,6 +87,8 @@ pub struct Disk {
     pub cap_bytes: [u64; 4],
     /// What the medium damaged, told at each start.
     pub damage: LedgerDamage,
+    /// What the last process wrote at the end may still be lost with the power.
+    pub unsecured: bool,
 }
 
 impl Disk {
@@ -181,6 +183,7 @@ pub fn restore(disk: &Disk, boot: u8, now: Monotonic, limits: Limits) -> Core {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
         streams: disk.figures(),
+        secured: !disk.unsecured,
         boot_id: [boot; 16],
         random: [boot; 32],
         sequences_lost: false,

@@ -118,6 +118,7 @@ impl World {
         let restored = Restored {
             ledger: memory.ledger(),
             streams: memory.figures(),
+            secured: true,
             boot_id: [1; 16],
             random,
             sequences_lost: false,

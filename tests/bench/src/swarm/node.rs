@@ -92,6 +92,7 @@ impl Node {
         let restored = Restored {
             ledger: memory.ledger(),
             streams: memory.figures(),
+            secured: true,
             boot_id: random()?,
             random: random()?,
             sequences_lost: false,

@@ -90,8 +90,8 @@ impl Streams {
         self.account = account;
     }
 
-    /// The bridge takes records, or counts them as lost; `amnesia`: it was ever restored.
-    pub(crate) fn hears(&mut self, heard: &Heard, amnesia: bool) -> Result<(), String> {
+    /// The bridge takes records, or counts them as lost, which it may only where `may_lose`.
+    pub(crate) fn hears(&mut self, heard: &Heard, may_lose: bool) -> Result<(), String> {
         let account = &mut self.account;
         match *heard {
             Heard::Greeted { .. } | Heard::Known { .. } => {}
@@ -110,7 +110,7 @@ impl Streams {
                         .or_default()
                         .push((from + 1, last));
                 }
-                if last > from && !amnesia {
+                if last > from && !may_lose {
                     let node = stream.0;
                     return Err(format!(
                         "{node}: records {} to {last} count as lost, and nothing was",

@@ -28,6 +28,7 @@ pub(super) enum Fault {
     DiskFull { machine: usize, ms: u64 },
     ReadOnly { machine: usize, ms: u64 },
     TurnsReadOnly { machine: usize, writes: u64 },
+    ReadOnlyInWrite { machine: usize, writes: u64 },
     ReadsFail { machine: usize, ms: u64 },
     DiskMends { machine: usize },
     BitFlips { machine: usize, pick: u64 },
@@ -212,6 +213,7 @@ impl World {
                     failing.turns_read_only = Some(writes);
                 }
             }
+            Fault::ReadOnlyInWrite { machine, writes } => self.turn_read_only(machine, writes),
             Fault::ReadsFail { machine, ms } => {
                 if let Some(failing) = self.machines.get(machine) {
                     failing.storage.arm(DiskFault::ReadsFail);
@@ -274,7 +276,7 @@ impl World {
     }
 
     /// A write fails in the middle of what belongs together, and nothing can be changed from there on;
-    /// whoever notices may try a restart first.
+    /// whoever notices may try a restart first, and then pull the plug.
     pub(super) fn turn_read_only(&mut self, machine: usize, writes: u64) {
         let Some(failing) = self.machines.get(machine) else {
             return;
@@ -284,6 +286,10 @@ impl World {
         if self.random.one_in(2) {
             let after = self.random.between(0, ms);
             self.after(after, Event::Fault(Fault::Kill { machine }));
+            if self.random.one_in(2) {
+                let later = after + self.random.between(100, 20_000);
+                self.after(later, Event::Fault(Fault::Reboot { machine }));
+            }
         }
         self.after(ms, Event::Fault(Fault::DiskMends { machine }));
     }

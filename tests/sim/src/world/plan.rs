@@ -12,7 +12,7 @@ const FLOORS_AHEAD_ONE_IN: u64 = 16;
 const NARROW_DISKS_ONE_IN: u64 = 8;
 /// In every so many worlds packages change and are told of faster than they are acknowledged.
 const MANY_REPORTS_ONE_IN: u64 = 8;
-/// In every so many worlds agents are killed in the middle of their writes.
+/// In every so many worlds agents are killed, or their disks fail, in the middle of their writes.
 const KILLED_WRITING_ONE_IN: u64 = 4;
 
 impl World {
@@ -126,7 +126,8 @@ fn many_reports(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
     plan
 }
 
-/// Agents are killed in the middle of what they write, most often while there is much to write.
+/// Agents are killed in the middle of what they write, most often while there is much to write, or
+/// their disks take no more from there on.
 fn killed_writing(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
     let mut plan = Vec::new();
     for machine in 0..machines {
@@ -134,7 +135,12 @@ fn killed_writing(random: &mut Random, machines: usize) -> Vec<(u64, Event)> {
             let at = random.between(0, TROUBLE_MS);
             let writes = random.between(0, 12);
             plan.push((at, Event::Submit));
-            plan.push((at, Event::Fault(Fault::KillInWrite { machine, writes })));
+            let end = if random.one_in(3) {
+                Fault::ReadOnlyInWrite { machine, writes }
+            } else {
+                Fault::KillInWrite { machine, writes }
+            };
+            plan.push((at, Event::Fault(end)));
         }
     }
     plan
