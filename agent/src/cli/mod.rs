@@ -26,7 +26,7 @@ use tokio::runtime::Runtime;
 const WITHOUT: &str = if cfg!(all(feature = "yaml", feature = "xz", feature = "zstd")) {
     ""
 } else {
-    " (minimal: no YAML documents, no package lists packed by xz or zstd)"
+    " (a smaller build: not all of YAML documents, xz and zstd)"
 };
 
 /// What a process ends with.

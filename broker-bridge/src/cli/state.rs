@@ -23,6 +23,9 @@ pub(crate) fn unix_ms(time: UnixMs) -> u64 {
 /// where there is none, and says so.
 pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
     let shown = state_dir.display();
+    if state_dir.join(AGENT_IDENTITY).exists() {
+        return Err(no_bridge(state_dir));
+    }
     let is_new = !state_dir.join(DATABASE).exists();
     let failed = CliError::because(format!("cannot open the state directory `{shown}`"));
     let store = Store::open(state_dir).await.map_err(failed)?;
@@ -39,16 +42,19 @@ pub(crate) async fn open_existing(state_dir: &Path) -> Result<Store, CliError> {
     if state_dir.join(DATABASE).exists() {
         return open(state_dir).await;
     }
+    Err(no_bridge(state_dir))
+}
+
+fn no_bridge(state_dir: &Path) -> CliError {
     let shown = state_dir.display();
     let what = if state_dir.join(AGENT_IDENTITY).exists() {
         "is an agent's state directory"
     } else {
         "holds no bridge's state"
     };
-    let why = format!(
+    CliError::Failed(format!(
         "`{shown}` {what}; give the --state-dir of `serve`, or set HOLDFAST_BRIDGE_STATE_DIR"
-    );
-    Err(CliError::Failed(why))
+    ))
 }
 
 /// Who is recorded for a change that a verb makes: the user of this process, and who logged in where that is another.

@@ -43,6 +43,11 @@ pub(super) fn run(trial: &Trial<'_>) -> Result<()> {
     );
     machine.follow(&page, "Remove")?;
     gone(&machine)?;
+    ensure!(
+        !machine.has("/usr/bin/holdfast-bridge")
+            && machine.run("pgrep -x holdfast-bridge").is_err(),
+        "the bridge is still there, or runs"
+    );
     say("    tarball: docs/install/tarball.md, in a running Debian");
     Ok(())
 }
