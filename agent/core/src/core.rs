@@ -83,6 +83,8 @@ pub struct Core {
     pub(crate) life: Life,
     /// What a hello names was durable when the process began.
     pub(crate) secured: bool,
+    /// The outbox's new life stands for a cursor or an end of a stream that the journal has lost.
+    pub(crate) sequences_lost: bool,
     /// When the last input came.
     now: Monotonic,
 }
@@ -105,6 +107,7 @@ impl Core {
         } = restored;
         let mut random = Random::new(random);
         let record = ledger.iter().find(|(key, _)| key == NODE_KEY);
+        let is_known = record.is_some();
         let mut record: NodeRecord = match record {
             Some((key, value)) => store::decode(key, value)?,
             None => NodeRecord {
@@ -156,8 +159,9 @@ impl Core {
             unwritten: false,
             start_at: None,
             life: Life::Starting,
-            // Another life of the outbox is durable with the start, not before.
-            secured: secured && !sequences_lost,
+            // A new life of the outbox is durable with the start, not before.
+            secured: secured && is_known && !sequences_lost,
+            sequences_lost,
             now,
         })
     }

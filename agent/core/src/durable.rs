@@ -3,7 +3,7 @@
 
 use crate::context::Purpose;
 use crate::core::{Core, Life, RETRY_MS};
-use crate::effect::{Level, Ticket};
+use crate::effect::{Effect, Level, StoreOp, Ticket};
 use crate::input::{Entry, Monotonic, PersistRefusal, StreamFigures};
 use crate::link::Pause;
 use holdfast_protocol::up::Class;
@@ -73,6 +73,10 @@ impl Core {
                 // Asked to stop meanwhile, it stays so.
                 if self.life == Life::Starting {
                     self.life = Life::Running;
+                }
+                // Only now the journal may look whole again.
+                if std::mem::take(&mut self.sequences_lost) {
+                    ctx.push(Effect::Store(StoreOp::Checkpoint));
                 }
                 self.commands.start(ctx, now);
             }
@@ -152,7 +156,7 @@ impl Core {
     /// answered for may be gone after a power cut.
     pub(crate) fn disk_fails(&mut self, now: Monotonic, mut why: String) {
         if self.life == Life::Starting && !self.secured {
-            why.push_str("; nothing connects before what the last process wrote is durable");
+            why.push_str("; nothing connects before it takes writes again");
         }
         if self.ctx.disk.is_none() {
             self.ctx.log(Level::Error, format!("the disk fails: {why}"));

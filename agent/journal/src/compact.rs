@@ -27,7 +27,8 @@ impl<S: Storage> Journal<S> {
     pub(crate) fn flush_or_evict(&mut self, id: StreamId) -> Result<(), SyncError> {
         loop {
             match self.flush(id) {
-                Err(error) if error.source.is_storage_full() => {
+                // Where an earlier process's records cannot be secured, giving up more gains nothing.
+                Err(error) if error.source.is_storage_full() && self.is_rewritten() => {
                     if self.give_up_oldest(id).is_err() {
                         return Err(error);
                     }

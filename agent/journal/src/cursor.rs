@@ -37,6 +37,8 @@ pub(crate) struct Cursor<F> {
     /// `None` before the first store, and after a failed one: then a new file is made.
     file: Option<F>,
     number: u32,
+    /// The file that the newest valid slot was read from, and which of the two it is.
+    found: Option<(String, usize)>,
     generation: u64,
     stored: Table,
     /// Bytes that the journal has written in all, as the file says.
@@ -53,6 +55,7 @@ impl<F> Cursor<F> {
         let mut cursor = Self {
             file: None,
             number: 0,
+            found: None,
             generation: 0,
             stored: Table::new(),
             written_bytes: 0,
@@ -70,7 +73,7 @@ impl<F> Cursor<F> {
                 .read_at(&file, 0, &mut bytes)
                 .map_err(StorageError::on("read", name))?;
             bytes.truncate(got);
-            for slot in bytes.chunks(SLOT_BYTES) {
+            for (index, slot) in bytes.chunks(SLOT_BYTES).enumerate() {
                 match decode(slot) {
                     Slot::Valid {
                         generation,
@@ -80,6 +83,7 @@ impl<F> Cursor<F> {
                         cursor.generation = generation;
                         cursor.written_bytes = written_bytes;
                         cursor.number = number;
+                        cursor.found = Some((name.clone(), index));
                         cursor.stored = table;
                     }
                     Slot::Newer(found) => {
@@ -103,8 +107,8 @@ impl<F> Cursor<F> {
     }
 
     /// The file with the newest valid slot, if there is one.
-    pub(crate) fn found(&self) -> Option<String> {
-        (self.generation > 0).then(|| name_of(self.number))
+    pub(crate) fn found(&self) -> Option<&str> {
+        self.found.as_ref().map(|(name, _)| name.as_str())
     }
 
     /// Bytes that the journal has written in all, as the file says.
@@ -144,26 +148,40 @@ impl<F> Cursor<F> {
         let name = name_of(self.number);
         let (file, created) = match self.file.take() {
             Some(file) => (file, false),
-            None => open_or_create(storage, &name)?,
+            None => {
+                let (file, created) = open_or_create(storage, &name)?;
+                // What a killed process left of one slot is not torn together with the other.
+                sync(storage, &file, &name)?;
+                (file, created)
+            }
+        };
+        // The newest slot goes last: a power cut before may have left the other one torn.
+        let newest = match &self.found {
+            Some((found, slot)) if *found == name => *slot,
+            _ => 1,
         };
         self.generation += 1;
         self.written_bytes = storage.total() + FILE_BYTES;
         let slot = encode(self.generation, table, self.written_bytes);
-        for offset in [0, SLOT_BYTES as u64] {
+        for place in [1 - newest, newest] {
             storage
-                .write_at(&file, offset, &slot)
+                .write_at(&file, (place * SLOT_BYTES) as u64, &slot)
                 .map_err(StorageError::on("write", &name))?;
-            storage
-                .sync_data(&file)
-                .map_err(StorageError::on("sync", &name))?;
+            sync(storage, &file, &name)?;
         }
         if created {
             storage.sync_dir().map_err(StorageError::on("sync", ""))?;
             remove_others(storage, &name)?;
         }
+        self.found = Some((name, newest));
         self.file = Some(file);
         Ok(())
     }
+}
+
+fn sync<S: Storage>(storage: &S, file: &S::File, name: &str) -> Result<(), StorageError> {
+    let synced = storage.sync_data(file);
+    synced.map_err(StorageError::on("sync", name))
 }
 
 fn open_or_create<S: Storage>(storage: &S, name: &str) -> Result<(S::File, bool), StorageError> {

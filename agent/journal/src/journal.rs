@@ -385,7 +385,12 @@ impl<S: Storage> Journal<S> {
     /// wrote last may otherwise be lost with the power.
     #[must_use]
     pub fn is_secured(&self) -> bool {
-        !self.unsecured || self.found_synced
+        self.is_rewritten() || self.found_synced
+    }
+
+    /// Whether what was found has been written once more, and may be followed by more.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        !self.unsecured
     }
 
     /// Highest acknowledged sequence of a stream; 0 where there is none.
@@ -502,7 +507,11 @@ impl<S: Storage> Journal<S> {
         if self.unsecured {
             self.secure_ends()?;
             if self.cursor.found().is_some() {
-                self.checkpoint()?;
+                match self.checkpoint() {
+                    // A new file after a failed sync: results have the reserve, and go on.
+                    Err(error) if error.is_storage_full() => {}
+                    stored => stored?,
+                }
             }
             self.sync_names()?;
             self.unsecured = false;
@@ -510,12 +519,13 @@ impl<S: Storage> Journal<S> {
         Ok(())
     }
 
-    /// Has a device that takes no writes say whether everything that was found is durable. A file
-    /// system that an error made read-only refuses every sync; one that was mounted so has nothing
-    /// left to write.
+    /// Has a read-only device say whether everything that was found is durable. Of ext4, a file system
+    /// that an error made read-only refuses every sync; one that was mounted so has nothing left to
+    /// write.
     pub(crate) fn sync_found(&self) -> Result<(), StorageError> {
         let segments = self.streams.values().filter_map(|s| s.segments.back());
-        for name in segments.map(Segment::name).chain(self.cursor.found()) {
+        let cursor = self.cursor.found().map(str::to_owned);
+        for name in segments.map(Segment::name).chain(cursor) {
             let file = self.storage.open(&name);
             let file = file.map_err(StorageError::on("open", &name))?;
             let synced = self.storage.sync_data(&file);

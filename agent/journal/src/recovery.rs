@@ -546,14 +546,17 @@ fn doubt<S: Storage>(
 /// fails here can still be read: the journal is open, and tries again before it writes anything.
 fn settle<S: Storage>(journal: &mut Journal<S>, recovery: &mut Recovery) {
     let secured = journal.secure();
-    if let Err(error) = &secured
-        && (error.is_read_only() || error.is_storage_full())
-    {
+    if secured.as_ref().is_err_and(StorageError::is_read_only) {
         journal.found_synced = journal.sync_found().is_ok();
     }
     let stocked = secured.and_then(|()| {
-        let stocked = journal.checkpoint().and_then(|()| journal.stock_reserve());
-        match stocked {
+        // That a cursor was lost stays to be seen until somebody has drawn the consequence.
+        let stored = if recovery.cursor_lost {
+            Ok(())
+        } else {
+            journal.checkpoint()
+        };
+        match stored.and_then(|()| journal.stock_reserve()) {
             Err(error) if error.is_storage_full() => {
                 recovery.reserve_missing = Some(error);
                 Ok(())

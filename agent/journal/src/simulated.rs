@@ -107,6 +107,7 @@ impl SimStorage {
             Fault::PowerCut(after) => disk.power_cut = Some(after),
             Fault::PowerCutAfterRemove => disk.power_cut_after_remove = true,
             Fault::Capacity(bytes) => disk.capacity = Some(bytes),
+            Fault::ReadOnly if disk.met_an_error => {}
             Fault::ReadOnly => {
                 disk.inodes.values_mut().for_each(SimFile::sync);
                 disk.durable_files = disk.files.clone();

@@ -285,6 +285,36 @@ fn a_read_only_device_says_whether_everything_on_it_is_durable() {
 }
 
 #[test]
+fn two_power_cuts_in_a_row_do_not_take_the_cursor() {
+    let calls = 0..8;
+    for (first, second) in calls
+        .clone()
+        .flat_map(|first| calls.clone().map(move |second| (first, second)))
+    {
+        for seed in 0..8 {
+            let storage = SimStorage::new();
+            let mut journal = open(&storage);
+            for number in 0..3u8 {
+                journal.append(StreamId::RESULT, &[number]).unwrap();
+            }
+            journal.sync().unwrap();
+            journal.release(StreamId::RESULT, 1).unwrap();
+            journal.checkpoint().unwrap();
+            journal.release(StreamId::RESULT, 2).unwrap();
+            storage.arm(Fault::PowerCut(first));
+            let _ = journal.checkpoint();
+            let storage = storage.restart(seed);
+            storage.arm(Fault::PowerCut(second));
+            let _ = Journal::open(storage.clone(), &config(), salts(1));
+            let storage = storage.restart(seed + 100);
+            let (journal, recovery) = Journal::open(storage, &config(), salts(1)).unwrap();
+            assert!(!recovery.cursor_lost, "cut {first}, {second}, seed {seed}");
+            assert!(journal.released(StreamId::RESULT) >= 1);
+        }
+    }
+}
+
+#[test]
 fn a_device_mounted_read_only_shows_only_what_it_has() {
     let storage = killed_after_a_failed_sync();
     storage.arm(Fault::ReadOnly);

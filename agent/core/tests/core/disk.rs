@@ -102,6 +102,21 @@ fn nothing_that_a_power_cut_may_still_take_is_told_of() {
 }
 
 #[test]
+fn a_new_life_of_the_outbox_is_durable_before_it_is_told_and_before_the_journal_looks_whole() {
+    let mut node = Node::online();
+    node.disconnect(LinkFault::Lost);
+    let before = node.disk.checkpoints;
+    node.disk.sequences_lost = true;
+    start_on_a_failing_disk(&mut node);
+    node.wait(60_000);
+    assert_eq!(node.connecting(), None, "a hello would name the outbox");
+    assert_eq!(node.disk.checkpoints, before);
+    node.let_go();
+    node.connect_again();
+    assert_eq!(node.disk.checkpoints, before + 1);
+}
+
+#[test]
 fn a_disk_that_fails_while_a_token_is_written_does_not_keep_the_session_shut() {
     let mut node = Node::new();
     node.connect();

@@ -89,6 +89,10 @@ pub struct Disk {
     pub damage: LedgerDamage,
     /// What the last process wrote at the end may still be lost with the power.
     pub unsecured: bool,
+    /// The journal cannot say which sequences it has given out.
+    pub sequences_lost: bool,
+    /// Checkpoints asked for.
+    pub checkpoints: u32,
 }
 
 impl Disk {
@@ -186,7 +190,7 @@ pub fn restore(disk: &Disk, boot: u8, now: Monotonic, limits: Limits) -> Core {
         secured: !disk.unsecured,
         boot_id: [boot; 16],
         random: [boot; 32],
-        sequences_lost: false,
+        sequences_lost: disk.sequences_lost,
         damage: disk.damage.clone(),
         now,
     };
@@ -281,7 +285,7 @@ impl Node {
                     };
                     self.core.step(self.now, input);
                 }
-                Effect::Store(StoreOp::Checkpoint) => {}
+                Effect::Store(StoreOp::Checkpoint) => self.disk.checkpoints += 1,
                 Effect::Store(StoreOp::Load { key }) => {
                     let value = self.disk.ledger.get(&key).cloned();
                     self.core.step(self.now, Input::Loaded { key, value });
