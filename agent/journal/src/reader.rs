@@ -19,7 +19,7 @@ pub struct DirReader {
 }
 
 impl DirReader {
-    /// Looks at a directory; whether it is there is said by the first listing.
+    /// Looks at a directory; one that is not there holds nothing.
     #[must_use]
     pub fn new(path: &Path) -> Self {
         Self {
@@ -36,7 +36,11 @@ impl Storage for DirReader {
     type File = File;
 
     fn list(&self) -> io::Result<Vec<FileInfo>> {
-        crate::directory::list(&self.path)
+        match crate::directory::list(&self.path) {
+            // Of a node that has not run yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            listed => listed,
+        }
     }
 
     fn create(&self, _name: &str, _bytes: u64) -> io::Result<Created<File>> {

@@ -222,7 +222,11 @@ impl Shell {
                     self.step(Input::Stop);
                 }
                 () = sleep_until(self.ends_by.unwrap_or_else(Instant::now)), if self.ends_by.is_some() => {
-                    return unfinished(control, "because the disk took longer than 15 s");
+                    let why = match self.core.disk_fault() {
+                        Some(_) => "because the disk fails",
+                        None => "because the disk took longer than 15 s",
+                    };
+                    return unfinished(control, why);
                 }
                 () = handed_on(&mut self.connection) => {}
                 () = notify.due() => notify.alive(),

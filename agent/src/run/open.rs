@@ -12,7 +12,7 @@ use crate::platform;
 use crate::state::{Held, Identity, StateDir};
 use holdfast_agent_core::{Config, Core};
 use holdfast_agent_store::Wear;
-use holdfast_journal::Recovery;
+use holdfast_journal::{DirReader, Recovery, Storage};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +21,14 @@ use std::time::Duration;
 /// for milliseconds.
 const HELD_TRIES: u32 = 100;
 const HELD_PAUSE: Duration = Duration::from_millis(20);
+/// A state directory that no other process holds.
+struct Found {
+    held: Held,
+    node: Node,
+    /// The journal's folder.
+    journal: PathBuf,
+}
+
 /// What was opened of a state directory.
 pub(super) struct Opened {
     _held: Held,
@@ -40,6 +48,23 @@ pub(super) struct Node {
 
 /// Takes the state directory and restores the core from it.
 pub(super) fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunError> {
+    let Found {
+        held,
+        node,
+        journal,
+    } = find(state, settings)?;
+    let (mut store, recovery) = journal::open(&journal, &settings.journal())?;
+    report(&recovery);
+    let core = restored(&mut store, &node, settings)?;
+    Ok(Opened {
+        _held: held,
+        node,
+        store,
+        core,
+    })
+}
+
+fn find(state: &StateDir, settings: &Settings) -> Result<Found, RunError> {
     // Before anything is read: whoever holds it may be replacing the identity.
     let mut tries = 0..HELD_TRIES;
     let held = state.hold_after(|| {
@@ -60,17 +85,21 @@ pub(super) fn open(state: &StateDir, settings: &Settings) -> Result<Opened, RunE
     for stray in &node.strays {
         tracing::warn!(path = %stray.display(), "this is not the agent's, and is left alone");
     }
-    let (mut store, recovery) = journal::open(&place.path, &settings.journal())?;
-    report(&recovery);
+    Ok(Found {
+        held,
+        node,
+        journal: place.path,
+    })
+}
+
+fn restored<S: Storage>(
+    store: &mut holdfast_agent_store::Store<S>,
+    node: &Node,
+    settings: &Settings,
+) -> Result<Core, RunError> {
     let boot_id = clock::boot_id().map_err(system("/proc/sys/kernel/random/boot_id"))?;
     let restored = store.restored(boot_id, clock::random()?, clock::now())?;
-    let core = Core::restore(config(&node, settings)?, restored)?;
-    Ok(Opened {
-        _held: held,
-        node,
-        store,
-        core,
-    })
+    Ok(Core::restore(config(node, settings)?, restored)?)
 }
 
 fn config(node: &Node, settings: &Settings) -> Result<Config, RunError> {
@@ -115,18 +144,25 @@ fn report(recovery: &Recovery) {
     }
 }
 
-/// What `status` shows of a state directory on which no agent runs.
+/// What `status` shows of a state directory on which no agent runs. Nothing of the journal changes.
 ///
 /// # Errors
 /// [`RunError`]; [`StateError::InUse`] when an agent runs after all.
 pub fn offline_status(state: &StateDir) -> Result<Value, RunError> {
-    let opened = open(state, &Settings::default())?;
-    Ok(status_of(
-        &opened.core,
-        &opened.node,
-        opened.store.wear(),
-        false,
-    ))
+    let settings = Settings::default();
+    let found = find(state, &settings)?;
+    let reader = DirReader::new(&found.journal);
+    // Nothing is written, so nothing needs a salt.
+    let (mut store, _) =
+        holdfast_agent_store::Store::open(reader, &settings.journal(), Box::new(|| 0))?;
+    let core = restored(&mut store, &found.node, &settings)?;
+    let mut status = status_of(&core, &found.node, store.wear(), false);
+    if let Value::Object(members) = &mut status {
+        // Nothing is gathered before it runs.
+        members.insert("inventory_in_ms".into(), Value::Null);
+        members.insert("patch_scan_in_ms".into(), Value::Null);
+    }
+    Ok(status)
 }
 
 pub(super) fn status_of(core: &Core, node: &Node, wear: Wear, running: bool) -> Value {
@@ -179,6 +215,31 @@ mod tests {
         // It may be replacing the identity: that there is none yet says nothing.
         let refused = open(&state, &Settings::default()).err().unwrap();
         assert!(matches!(refused, RunError::State(StateError::InUse { .. })));
+    }
+
+    #[test]
+    fn who_asks_for_the_status_of_a_stopped_agent_changes_nothing_of_its_journal() {
+        let (_home, state) = state();
+        let identity = identity(A);
+        state.install(&identity).unwrap();
+        let journal = state.journal_of(&identity).unwrap().path;
+        let content = || {
+            let files = std::fs::read_dir(&journal).map(|files| {
+                let files = files.map(|file| file.unwrap().path());
+                let content = files.map(|path| (std::fs::read(&path).unwrap(), path));
+                content.collect::<std::collections::BTreeSet<_>>()
+            });
+            files.ok()
+        };
+        for _ in 0..2 {
+            let before = content();
+            let status = offline_status(&state).unwrap();
+            assert_eq!(status["running"], json!(false));
+            assert_eq!(content(), before);
+            // Once more behind a process that has run.
+            open(&state, &Settings::default()).unwrap();
+        }
+        assert!(content().is_some_and(|files| !files.is_empty()));
     }
 
     #[test]
