@@ -6,7 +6,7 @@ mod lock;
 
 pub use addresses::{Addresses, listen_address, public_address, register_address};
 pub use lock::LockError;
-pub(crate) use lock::{AGENT_IDENTITY, Lock};
+pub(crate) use lock::{Lock, is_an_agents};
 
 use crate::api::{self, Api};
 use crate::enrol::{Desk, Enroller};

@@ -22,11 +22,11 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 pub(super) enum Verb {
     /// Make an access key and print it as two lines for an environment file
     ///
-    /// The secret is shown once. `export` both lines and set AWS_ENDPOINT_URL to the bridge's
+    /// The secret is shown once. `export` both lines and set AWS_ENDPOINT_URL_SSM to the bridge's
     /// HTTP address; the AWS CLI then works unmodified.
     #[command(after_help = "Example:\n  \
 (umask 077; holdfast-bridge access-key create --name alice > aws.env)\n  \
-set -a; . ./aws.env; AWS_ENDPOINT_URL=http://127.0.0.1:8440; AWS_DEFAULT_REGION=eu-central-1; set +a\n  \
+set -a; . ./aws.env; AWS_ENDPOINT_URL_SSM=http://127.0.0.1:8440; AWS_DEFAULT_REGION=eu-central-1; set +a\n  \
 aws ssm describe-instance-information")]
     Create(Create),
     /// Take an access key that exists elsewhere; its secret is read from standard input

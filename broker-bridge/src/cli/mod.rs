@@ -37,7 +37,7 @@ const AFTER_HELP: &str = "A first fleet:\n  \
 holdfast-bridge serve --mqtt 0.0.0.0:8883 --public-mqtt bridge.example:8883 &\n  \
 holdfast-bridge activation create --limit 10 --tag Site=north   # run its line on each machine\n  \
 (umask 077; holdfast-bridge access-key create --name me > aws.env)   # then: set -a; . ./aws.env\n  \
-export AWS_ENDPOINT_URL=http://127.0.0.1:8440 AWS_DEFAULT_REGION=eu-central-1\n  \
+export AWS_ENDPOINT_URL_SSM=http://127.0.0.1:8440 AWS_DEFAULT_REGION=eu-central-1\n  \
 aws ssm describe-instance-information\n\n\
 Every verb works beside a bridge that runs; `--state-dir DIR` (or HOLDFAST_BRIDGE_STATE_DIR) says which one is meant, and \
 `--json` prints for programs. `holdfast-bridge VERB --help` has examples.\n\n\

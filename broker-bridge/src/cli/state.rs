@@ -3,7 +3,7 @@
 
 use super::error::CliError;
 use super::output::warn;
-use crate::serve::AGENT_IDENTITY;
+use crate::serve::is_an_agents;
 use crate::store::{Caller, DATABASE, Store, UnixMs};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::os::unix::fs::MetadataExt;
@@ -23,7 +23,7 @@ pub(crate) fn unix_ms(time: UnixMs) -> u64 {
 /// where there is none, and says so.
 pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
     let shown = state_dir.display();
-    if state_dir.join(AGENT_IDENTITY).exists() {
+    if is_an_agents(state_dir) {
         return Err(no_bridge(state_dir));
     }
     let is_new = !state_dir.join(DATABASE).exists();
@@ -31,7 +31,8 @@ pub(crate) async fn open(state_dir: &Path) -> Result<Store, CliError> {
     let store = Store::open(state_dir).await.map_err(failed)?;
     if is_new {
         warn(&format!(
-            "`{shown}` held no bridge's state: this made a new, empty one; `serve` needs the same --state-dir"
+            "`{shown}` held no bridge's state, so a new one was made there, with a root of its own: give \
+             `serve` the same --state-dir, or delete it if it is mistyped"
         ));
     }
     Ok(store)
@@ -47,7 +48,7 @@ pub(crate) async fn open_existing(state_dir: &Path) -> Result<Store, CliError> {
 
 fn no_bridge(state_dir: &Path) -> CliError {
     let shown = state_dir.display();
-    let what = if state_dir.join(AGENT_IDENTITY).exists() {
+    let what = if is_an_agents(state_dir) {
         "is an agent's state directory"
     } else {
         "holds no bridge's state"

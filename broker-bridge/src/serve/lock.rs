@@ -6,8 +6,11 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What lies in the state directory of an agent.
-pub(crate) const AGENT_IDENTITY: &str = "identity.json";
+/// Whether a state directory is an agent's: it is registered, or was about to be.
+pub(crate) fn is_an_agents(state_dir: &Path) -> bool {
+    let signs = ["identity.json", "registration.pk8"];
+    signs.iter().any(|name| state_dir.join(name).exists())
+}
 
 /// The state directory cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     pub(crate) fn take(state_dir: &Path) -> Result<Self, LockError> {
-        if state_dir.join(AGENT_IDENTITY).exists() {
+        if is_an_agents(state_dir) {
             return Err(LockError::Agent {
                 path: state_dir.to_owned(),
             });

@@ -26,7 +26,9 @@ pub(super) enum Verb {
     /// Show all that is known of a node: state, certificate, tags, what waits for it, what it lost, its last events
     #[command(after_help = "Example:\n  holdfast-bridge node show mi-0123456789abcdef0")]
     Show(One),
-    /// List a node's events, newest first: its agent's notable lines, and what was done to the node itself
+    /// List a node's events, newest first: its agent's notable lines, and what was done on the node itself
+    ///
+    /// What was done to it on the bridge is in `audit list --node`.
     #[command(
         after_help = "Example:\n  holdfast-bridge node events mi-0123456789abcdef0 --limit 20"
     )]
@@ -126,7 +128,10 @@ async fn release(one: &One) -> Result<(), CliError> {
         one.node
     );
     released.map_err(CliError::because(what))?;
-    let line = format!("{} is released: its next hello is heard", one.node);
+    let line = format!(
+        "{} is released: it is heard when it tries again, within 10 minutes, or when its agent is restarted",
+        one.node
+    );
     let json = json!({ "node": one.node.to_string(), "released": true });
     Ok(one.common.output().value(&line, &json)?)
 }
