@@ -104,10 +104,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         after: "        if self.held.get(&id).filter(open).is_none() {",
     },
     Mutant {
-        name: "results-forgotten-while-searched",
+        name: "results-given-away-while-searched",
         file: STREAM,
-        before: "        if !(self.results_searched && class == Class::Result) {",
-        after: "        if up_to > 0 {",
+        before: "            progress_at: Monotonic::default(),\n            results_searched,",
+        after: "            progress_at: Monotonic::default(),\n            results_searched: results_searched && windows.is_empty(),",
     },
     Mutant {
         name: "unsigned-frame-accepted",
@@ -191,7 +191,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         name: "answered-before-the-sync",
         file: STORE,
         before: "            match self.journal.sync() {\n                Ok(done) => {",
-        after: "            let streams = self.figures();\n            answers.extend(self.open.drain(..).map(|(ticket, appended)| Input::Persisted {\n                ticket,\n                appended,\n                streams,\n            }));\n            match self.journal.sync() {\n                Ok(done) => {",
+        after: "            let streams = self.figures();\n            answers.extend(self.open.drain(..).map(|(ticket, appended)| Input::Persisted {\n                ticket,\n                appended: appended.into_iter().map(|(_, sequence)| sequence).collect(),\n                streams,\n            }));\n            match self.journal.sync() {\n                Ok(done) => {",
     },
     Mutant {
         name: "refused-ticket-half-written",
