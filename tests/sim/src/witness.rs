@@ -340,6 +340,11 @@ impl Witness {
         Ok(())
     }
 
+    /// A node's disk fails: until it works, what the node holds cannot be refused.
+    pub(crate) fn disk_fails(&mut self, node: NodeId) {
+        self.overdue.remove(&node);
+    }
+
     /// What waits on a node has time left: what has none is refused as soon as that is known.
     /// `idle`: it sleeps, or its disk fails.
     pub(crate) fn waits(

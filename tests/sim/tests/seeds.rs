@@ -117,6 +117,10 @@ const BROKEN_ONCE: &[(u64, &str)] = &[
         95_831_176_508_494,
         "a copy of a node had nothing of a command that the node began, and the model held both to one slot",
     ),
+    (
+        246_323_048_224_887,
+        "a disk that failed between two looks of the model was taken for one that works",
+    ),
 ];
 
 #[test]

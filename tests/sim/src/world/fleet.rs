@@ -104,6 +104,9 @@ impl World {
         };
         let answers = machine.disk_done();
         let delayed = machine.disk.as_ref().is_some_and(|disk| disk.is_delayed());
+        if delayed {
+            self.witness.disk_fails(machine.node);
+        }
         if let Some(death) = machine.death.filter(|_| delayed) {
             return self.dies_writing(index, death);
         }
