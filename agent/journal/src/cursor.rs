@@ -37,7 +37,7 @@ pub(crate) struct Cursor<F> {
     /// `None` before the first store, and after a failed one: then a new file is made.
     file: Option<F>,
     number: u32,
-    /// The file that the newest valid slot was read from, and which of the two it is.
+    /// The file that has the newest valid slot, and which of the two it is.
     found: Option<(String, usize)>,
     generation: u64,
     stored: Table,

@@ -21,6 +21,7 @@ use std::time::Duration;
 /// for milliseconds.
 const HELD_TRIES: u32 = 100;
 const HELD_PAUSE: Duration = Duration::from_millis(20);
+
 /// A state directory that no other process holds.
 struct Found {
     held: Held,

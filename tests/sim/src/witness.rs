@@ -271,7 +271,7 @@ impl Witness {
         let mut may_lose = self.amnesia;
         if let Heard::Opened { stream, .. } = heard {
             // Copies that begin new lives by turns: what one had told is not in the other's last life.
-            may_lose |= self.rolled_back.contains(&stream.0);
+            may_lose |= self.clones.contains_key(&stream.0);
         }
         self.streams.hears(heard, may_lose)
     }
@@ -426,7 +426,7 @@ impl Witness {
             self.check_errors(*id, row)?;
             // One of two copies may say that it has nothing of what the other then begins.
             let holds =
-                |(node, row): &(&NodeId, &Row)| row.state.slot && !self.rolled_back.contains(*node);
+                |(node, row): &(&NodeId, &Row)| row.state.slot && !self.clones.contains_key(*node);
             let held = row.rows.iter().filter(holds).count();
             // A restored bridge hears of commands that it does not remember sending.
             if held > row.limits.slots as usize && !self.amnesia {
